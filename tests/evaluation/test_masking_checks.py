@@ -6,11 +6,18 @@ import pytest
 import torch
 from tests.evaluation.masked_models import Honest, Quantised, Randomised, scene
 from tests.evaluation.packs import small_segmenter
-from torch import Tensor
+from torch import Tensor, nn
 
 from trustseg.attacks import ATTACKS, Model
-from trustseg.beliefs import Belief, Bernoulli
+from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import DataError
+from trustseg.evaluation.gradient_checks import (
+    attack_forward,
+    finite_differences,
+    repeated_forward,
+    saturation,
+    zero_gradients,
+)
 from trustseg.evaluation.masking_checks import CHECKS, PASSES, masking_checks
 from trustseg.evaluation.victim import MaskingCheck, Victim, judged
 from trustseg.training.cost import PassCounter
@@ -118,3 +125,109 @@ def test_the_mean_dice_leaves_out_what_has_nothing_to_find() -> None:
     assert victim.positive.tolist() == [True, True, False]
     assert victim.dice(victim.images).tolist() == pytest.approx([1, 2 / 3, 0])
     assert victim.mean_dice(victim.images) == pytest.approx((1 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize(("scores", "status"), [((0.6, 0.58), "ok"), ((0.6, 0.56), "suspicious")])
+def test_an_attack_that_stops_too_early_is_caught(
+    monkeypatch: pytest.MonkeyPatch, scores: tuple[float, float], status: str
+) -> None:
+    asked = []
+
+    def dice(victim: Victim, images: Tensor) -> float:
+        return scores[int(images.item()) == 300]
+
+    def attacked(victim: Victim, name: str, **options: float | str) -> Tensor:
+        asked.append((name, options["objective"]))
+        return torch.tensor(options["steps"])
+
+    monkeypatch.setattr(Victim, "mean_dice", dice)
+    monkeypatch.setattr(Victim, "attacked", attacked)
+    result = CHECKS["still_falling"](Victim(Honest(), *scene(1), 0.1))
+    assert asked == [("apgd", "soft_dice")] * 2
+    assert result.status == status
+    assert result.figure == pytest.approx(scores[0] - scores[1])
+
+
+@pytest.mark.parametrize(
+    ("worse", "by", "figure", "limit", "status"),
+    [
+        (0, 0.0, 0.0, 0.02, "ok"),
+        (9, 0.002, 0.0, 0.02, "ok"),  # nine images, by a pixel each
+        (1, 0.02, 0.01, 0.02, "ok"),  # one image in a hundred
+        (3, 0.02, 0.03, 0.02, "suspicious"),
+        (1, 0.7, 0.007, 0.005, "suspicious"),  # one image, and that much
+    ],
+)
+def test_another_attack_may_neither_win_often_nor_by_much(
+    monkeypatch: pytest.MonkeyPatch, worse: int, by: float, figure: float, limit: float, status: str
+) -> None:
+    own = torch.full((100,), 0.8, dtype=torch.float64)
+    other = own - by * (torch.arange(100) < worse)
+    monkeypatch.setattr(Victim, "attacked", lambda victim, name, **options: torch.zeros(()))
+    monkeypatch.setattr(Victim, "dice", lambda victim, images: other if len(images.shape) else own)
+    victim = Victim(Honest(), torch.zeros(100, 1, 2, 2), torch.ones(100, 1, 2, 2), 0.1, surrogate=Honest())
+    result = CHECKS["transfer"](victim)
+    assert (result.status, result.threshold) == (status, limit)
+    assert result.figure == pytest.approx(figure)
+
+
+class Sly(Honest):
+    """Shows an attacker, whose passes have gradients, another network than it predicts with."""
+
+    def forward(self, images: Tensor) -> Belief:
+        return super().forward(images - 0.01 if torch.is_grad_enabled() else images)
+
+
+def test_a_pass_that_is_another_under_attack_is_caught() -> None:
+    images, masks = scene(2)
+    result = attack_forward(Victim(Sly(), images, masks, 0.1))
+    assert (result.name, result.status) == ("attack_forward", "suspicious")
+    result = attack_forward(Victim(Honest(), images, masks, 0.1, deployed=Honest(lambda z: 2 * z)))
+    assert result.status == "suspicious"  # what is attacked is not what is deployed
+
+
+class Blind(nn.Module):
+    """Looks at the upper rows of an image only."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, images: Tensor) -> Belief:
+        seen = images.clone()
+        seen[..., self.rows :, :] = images[..., self.rows :, :].detach()
+        return Bernoulli(seen - 0.5)
+
+
+@pytest.mark.parametrize(("rows", "figure"), [(200, 0.0), (198, 0.0), (197, 1.0)])
+def test_one_pixel_in_a_hundred_may_have_no_gradient(rows: int, figure: float) -> None:
+    images = torch.rand(3, 1, 200, 2, generator=torch.Generator().manual_seed(0))
+    result = zero_gradients(Victim(Blind(rows), images, (images > 0.5).float(), 0.1))
+    assert result.figure == figure
+
+
+def test_a_gradient_that_is_off_by_a_factor_is_off_by_as_much() -> None:
+    class Halved(nn.Module):
+        def forward(self, images: Tensor) -> Belief:
+            return Bernoulli(images / 2 + images.detach() / 2)
+
+    images, masks = scene(2)
+    assert finite_differences(Victim(Halved(), images, masks, 0.1)).figure == pytest.approx(0.5, abs=1e-6)
+    assert finite_differences(Victim(Honest(), images, masks, 0.1)).figure < 1e-6
+    plain = finite_differences(Victim(lambda seen: Bernoulli(seen), images, masks, 0.1))
+    assert plain.status == "not_run"
+
+
+def test_what_two_passes_differ_by() -> None:
+    images, masks = scene(2)
+    assert repeated_forward(Victim(Honest(), images, masks, 0.1)).figure == 0
+    assert repeated_forward(Victim(Randomised(), images, masks, 0.1)).figure > 1e-3
+
+
+def test_the_share_of_pixels_that_are_too_sure() -> None:
+    logits = torch.tensor([[[[17.0, -17.0, 3.0, 16.0]]]])
+    found = saturation(Victim(lambda _: Bernoulli(logits), torch.zeros(1, 1, 1, 4), torch.ones(1, 1, 1, 4), 0.1))
+    assert (found.figure, found.status) == (0.5, "suspicious")
+    alpha = torch.tensor([[[[2e4, 3.0, 3.0, 3.0]]]])
+    found = saturation(Victim(lambda _: Beta(alpha, alpha), torch.zeros(1, 1, 1, 4), torch.ones(1, 1, 1, 4), 0.1))
+    assert found.figure == 0.25

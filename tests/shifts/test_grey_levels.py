@@ -7,7 +7,7 @@ import torch
 from tests.shifts.films import seeded
 
 from trustseg.shifts import SHIFTS
-from trustseg.shifts.field import collimation_cover
+from trustseg.shifts.grey_levels import collimation_cover
 from trustseg.shifts.table import uniform
 
 GREYS = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(1, 1, 2, 2)  # mean 0.4375

@@ -34,21 +34,8 @@ from torch import Tensor
 
 from trustseg.entries import Entry
 from trustseg.errors import unknown_name
-from trustseg.shifts.blur import gaussian_blur, low_resolution, motion_blur
-from trustseg.shifts.codec import jpeg
-from trustseg.shifts.field import collimation, collimation_cover, collimation_over, vignette
-from trustseg.shifts.foreign import (
-    leads,
-    leads_cover,
-    leads_over,
-    text_markers,
-    text_markers_cover,
-    text_markers_over,
-)
-from trustseg.shifts.geometry import rotation, translation
-from trustseg.shifts.noise import gaussian_noise, low_dose, speckle
+from trustseg.shifts import foreign, geometry, grey_levels, sharpness
 from trustseg.shifts.table import SHIFT_TABLE, SHIFT_TABLE_VERSION
-from trustseg.shifts.tone import brightness_down, brightness_up, contrast_down, contrast_up, gamma_down, gamma_up
 
 __all__ = [
     "GEOMETRIC_SHIFTS",
@@ -82,28 +69,34 @@ class ShiftFacts:
 
 
 SHIFTS: Final[Mapping[str, Entry[Tensor, ShiftFacts]]] = {
-    "gaussian_noise": Entry(gaussian_noise, "Gaussian noise", ShiftFacts()),
-    "low_dose": Entry(low_dose, "low dose", ShiftFacts()),
-    "speckle": Entry(speckle, "speckle", ShiftFacts()),
-    "gaussian_blur": Entry(gaussian_blur, "Gaussian blur", ShiftFacts()),
-    "motion_blur": Entry(motion_blur, "motion blur", ShiftFacts()),
-    "gamma_up": Entry(gamma_up, "gamma up", ShiftFacts()),
-    "gamma_down": Entry(gamma_down, "gamma down", ShiftFacts()),
-    "contrast_up": Entry(contrast_up, "contrast up", ShiftFacts()),
-    "contrast_down": Entry(contrast_down, "contrast down", ShiftFacts()),
-    "brightness_up": Entry(brightness_up, "brightness up", ShiftFacts()),
-    "brightness_down": Entry(brightness_down, "brightness down", ShiftFacts()),
-    "vignette": Entry(vignette, "vignette", ShiftFacts()),
-    "collimation": Entry(collimation, "collimation", ShiftFacts((collimation_cover, collimation_over))),
-    "jpeg": Entry(jpeg, "JPEG", ShiftFacts()),
-    "low_resolution": Entry(low_resolution, "low resolution", ShiftFacts()),
-    "text_markers": Entry(text_markers, "text markers", ShiftFacts((text_markers_cover, text_markers_over))),
-    "leads": Entry(leads, "leads", ShiftFacts((leads_cover, leads_over))),
+    "gaussian_noise": Entry(grey_levels.gaussian_noise, "Gaussian noise", ShiftFacts()),
+    "low_dose": Entry(grey_levels.low_dose, "low dose", ShiftFacts()),
+    "speckle": Entry(grey_levels.speckle, "speckle", ShiftFacts()),
+    "gaussian_blur": Entry(sharpness.gaussian_blur, "Gaussian blur", ShiftFacts()),
+    "motion_blur": Entry(sharpness.motion_blur, "motion blur", ShiftFacts()),
+    "gamma_up": Entry(grey_levels.gamma_up, "gamma up", ShiftFacts()),
+    "gamma_down": Entry(grey_levels.gamma_down, "gamma down", ShiftFacts()),
+    "contrast_up": Entry(grey_levels.contrast_up, "contrast up", ShiftFacts()),
+    "contrast_down": Entry(grey_levels.contrast_down, "contrast down", ShiftFacts()),
+    "brightness_up": Entry(grey_levels.brightness_up, "brightness up", ShiftFacts()),
+    "brightness_down": Entry(grey_levels.brightness_down, "brightness down", ShiftFacts()),
+    "vignette": Entry(grey_levels.vignette, "vignette", ShiftFacts()),
+    "collimation": Entry(
+        grey_levels.collimation,
+        "collimation",
+        ShiftFacts((grey_levels.collimation_cover, grey_levels.collimation_over)),
+    ),
+    "jpeg": Entry(sharpness.jpeg, "JPEG", ShiftFacts()),
+    "low_resolution": Entry(sharpness.low_resolution, "low resolution", ShiftFacts()),
+    "text_markers": Entry(
+        foreign.text_markers, "text markers", ShiftFacts((foreign.text_markers_cover, foreign.text_markers_over))
+    ),
+    "leads": Entry(foreign.leads, "leads", ShiftFacts((foreign.leads_cover, foreign.leads_over))),
 }
 
 GEOMETRIC_SHIFTS: Final[Mapping[str, Entry[tuple[Tensor, Tensor], ShiftFacts]]] = {
-    "rotation": Entry(rotation, "rotation", ShiftFacts()),
-    "translation": Entry(translation, "translation", ShiftFacts()),
+    "rotation": Entry(geometry.rotation, "rotation", ShiftFacts()),
+    "translation": Entry(geometry.translation, "translation", ShiftFacts()),
 }
 
 
