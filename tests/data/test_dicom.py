@@ -93,12 +93,7 @@ def test_white_of_16_bit_films_is_decided_for_the_data_set(tmp_path: Path, photo
 
 @pytest.mark.parametrize(
     ("elements", "inverted"),
-    [
-        (FALLING, True),
-        ({**FALLING, **INVERSE}, False),
-        ({**INVERSE, "signed": True}, True),
-        ({"signed": True}, False),
-    ],
+    [(FALLING, True), ({**FALLING, **INVERSE}, False), ({**INVERSE, "signed": True}, True), ({"signed": True}, False)],
 )
 def test_white_of_16_bits_is_decided_whatever_their_sign_and_slope(
     tmp_path: Path, elements: dict[str, Any], inverted: bool

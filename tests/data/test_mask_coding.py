@@ -147,11 +147,7 @@ HALF = Picture(PLAIN.pixels | 255, "", "PNG", alpha=np.where(disc(), 100, 0).ast
         ({"a.png": see_through(disc()), "half.png": HALF}, None, r"half\.png"),
         ({"a.png": see_through(disc()), "b.png": PLAIN}, None, r"b\.png"),
         *(({**OPAQUE, "odd.png": see_through(~NONE, colour)}, None, r"odd\.png.*transparency") for colour in (0, 255)),
-        (
-            {**OPAQUE, "odd.png": see_through(disc(), 90)},
-            None,
-            r"odd\.png.*another colour .* \(255\)",
-        ),
+        ({**OPAQUE, "odd.png": see_through(disc(), 90)}, None, r"odd\.png.*another colour .* \(255\)"),
         ({"a.png": see_through(NONE)}, None, r"a\.png"),
         ({"a.png": see_through(disc())}, {"lesion": 255}, r"a\.png"),
     ],

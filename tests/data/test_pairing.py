@@ -47,8 +47,7 @@ def test_names_that_pair(pairs: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "masks"),
-    [("1 2", "11 12"), ("1", "11"), ("a", "a_2"), ("a_1", "a_2"), ("a", "b"), ("left", "right")],
+    ("images", "masks"), [("1 2", "11 12"), ("1", "11"), ("a", "a_2"), ("a_1", "a_2"), ("a", "b"), ("left", "right")]
 )
 def test_names_that_do_not(images: str, masks: str) -> None:
     found = matched(images, masks)

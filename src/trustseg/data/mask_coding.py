@@ -63,7 +63,6 @@ class MaskScan:
         counts: pixels of each code, as ``codes_of`` has it.
         lossy: whether the file is a JPEG.
         alpha: number of pixels of each opacity, None if the file is opaque or has no alpha channel.
-        has_alpha: whether the file has an alpha channel.
         flat: pixels between black and white that no border explains: of a JPEG, those among equal ones; else, those
             that are no step from a darker to a brighter pixel.
         notes: what was done while decoding.
@@ -73,7 +72,6 @@ class MaskScan:
     counts: Mapping[int, int]
     lossy: bool = False
     alpha: Mapping[int, int] | None = None
-    has_alpha: bool = False
     flat: int = 0
     notes: tuple[str, ...] = ()
 
@@ -85,7 +83,7 @@ def scan_mask(picture: Picture, path: Path) -> MaskScan:
     values = picture.pixels if picture.alpha is None else picture.alpha
     grey = values.ndim == 2 and values.dtype == np.uint8 and not set(alpha or counts) <= {0, 1, 255}
     flat = _flat(values, lossy=picture.lossy) if grey else 0
-    return MaskScan(path, counts, picture.lossy, alpha, picture.has_alpha, flat, picture.notes)
+    return MaskScan(path, counts, picture.lossy, alpha, flat, picture.notes)
 
 
 def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None = None) -> MaskCoding:

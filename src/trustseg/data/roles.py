@@ -60,14 +60,13 @@ class FolderRole:
     Attributes:
         role: whether its folder holds images or masks; None if it does not say.
         certain: whether ``masks`` is meant whatever lies next to it.
-        source: the mask folder below ``base``, empty for other files.
+        source: the mask folder, empty for other files.
         side: the side of a split; None if no folder names one.
         control: whether it lies among declared controls.
         aside: whether it lies in a folder of pictures that are no images of a data set, such as ``previews``.
         holder: the folder that gives the role, the file itself if none does.
         folders: the folders above it, without those that name a side.
-        base: the folders above the one that gives the role.
-        frame: ``base`` and the folders below the role: an image and its masks share a frame.
+        frame: the folders above and below the one that gives the role: an image and its masks share a frame.
     """
 
     role: Role | None
@@ -78,7 +77,6 @@ class FolderRole:
     aside: bool
     holder: PurePath
     folders: tuple[str, ...]
-    base: tuple[str, ...]
     frame: tuple[str, ...]
 
 
@@ -118,7 +116,6 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
         aside=any(_aside(name, declared) for name in folders),
         holder=next((folder for folder, (_, own, _) in zip(file.parents, reversed(above), strict=False) if own), file),
         folders=folders,
-        base=folders[:first],
         frame=folders[:first] + below,
     )
 

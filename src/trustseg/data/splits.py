@@ -102,12 +102,7 @@ def split_cases(
 def _check_options(*, fold: int | None, folds: int, validation_fraction: float, seed: int) -> None:
     for fits, name, value, must in (
         (folds >= 2, "data.folds", folds, "at least 2; set data.folds=5, or data.fold=null for none"),
-        (
-            fold is None or 0 <= fold < folds,
-            "data.fold",
-            fold,
-            f"from 0 to {folds - 1}; or raise data.folds",
-        ),
+        (fold is None or 0 <= fold < folds, "data.fold", fold, f"from 0 to {folds - 1}; or raise data.folds"),
         (0 < validation_fraction < 1, "data.validation_fraction", validation_fraction, "between 0 and 1; use 0.2"),
         (seed >= 0, "the seed of the split", seed, "at least 0"),
     ):
