@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similar
 from trustseg import losses
 from trustseg.attacks import OBJECTIVES
 from trustseg.attacks.objectives import find_objective
-from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
+from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture, mapped
 from trustseg.errors import BeliefError, UnknownNameError
 
 BETA_ONLY = {"digamma", "evidence_margin"}
@@ -156,11 +156,9 @@ def test_a_margin_of_infinity_is_no_reason_to_fail(name: str) -> None:
 
 def flipped(belief: Belief) -> Belief:
     """Return the belief about the images in reverse order."""
-    if isinstance(belief, Bernoulli):
-        return Bernoulli(belief.logits.flip(0))
-    if isinstance(belief, Beta):
-        return Beta(belief.alpha.flip(0), belief.beta.flip(0))
-    return Mixture([Bernoulli(member.log_odds.flip(0)) for member in belief.members])
+    if isinstance(belief, Mixture):
+        return Mixture([mapped(member, lambda values: values.flip(0)) for member in belief.members])
+    return mapped(belief, lambda values: values.flip(0))
 
 
 @pytest.mark.parametrize(

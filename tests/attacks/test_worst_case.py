@@ -48,15 +48,7 @@ def test_never_does_less_harm_than_a_member(head: str, preset: Preset) -> None:
     images, masks = discs(4, seed=7)
     victim, surrogate = finder(head), finder("mixture")
     surrogates = [surrogate] if preset == "thorough" else []
-    found = strongest(
-        victim,
-        images,
-        masks,
-        eps=EPS,
-        preset=preset,
-        surrogates=surrogates,
-        generator=seeded(4),
-    )
+    found = strongest(victim, images, masks, eps=EPS, preset=preset, surrogates=surrogates, generator=seeded(4))
     generator = seeded(4)
     start = LINF.start(images, torch.full((4, 1, 1, 1), EPS), generator)
     harms = {"clean": harm(victim(images), masks)}

@@ -88,11 +88,7 @@ class Victim(nn.Module):
     def __init__(self, head: str, *, scale: float = 1.0) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Conv2d(8, 2, 3, padding=1),
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(8, 2, 3, padding=1)
         )
         self.head: Callable[[Tensor], Belief] = HEADS[head]
         self.scale = scale

@@ -60,10 +60,7 @@ def test_empty_predictions_agree_with_each_other_only() -> None:
 
 @pytest.mark.parametrize(
     ("belief", "got"),
-    [
-        (Bernoulli(torch.zeros(1, 1, 1, 1)), "a Bernoulli"),
-        (Mixture([Bernoulli(torch.zeros(1, 1, 1, 1))]), "1 member"),
-    ],
+    [(Bernoulli(torch.zeros(1, 1, 1, 1)), "a Bernoulli"), (Mixture([Bernoulli(torch.zeros(1, 1, 1, 1))]), "1 member")],
 )
 def test_other_beliefs_are_refused(belief: Bernoulli | Mixture, got: str) -> None:
     with pytest.raises(BeliefError, match=f"at least 2 members, got {got}; use MCDropout"):

@@ -48,13 +48,7 @@ from trustseg.attacks.objectives import OBJECTIVES, Objective
 from trustseg.attacks.presets import PRESETS, Member, backward_passes, members_of
 from trustseg.attacks.search import Model
 from trustseg.attacks.single_step import fgsm, n_fgsm, r_fgsm, rs_fgsm
-from trustseg.attacks.uncertainty import (
-    UNCERTAINTY_ATTACKS,
-    deferral_aware,
-    overconfidence,
-    rank_swap,
-    underconfidence,
-)
+from trustseg.attacks.uncertainty import UNCERTAINTY_ATTACKS, deferral_aware, overconfidence, rank_swap, underconfidence
 from trustseg.attacks.worst_case import Strongest, ensemble, strongest
 from trustseg.entries import CONTRACT, Entry
 

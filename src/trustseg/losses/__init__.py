@@ -37,8 +37,7 @@ from trustseg.losses.evidential import (
     type_ii_likelihood,
     vacuity_correction,
 )
-from trustseg.losses.overlap import focal_tversky, soft_dice, tversky
-from trustseg.losses.regions import boundary, lovasz
+from trustseg.losses.regions import boundary, focal_tversky, lovasz, soft_dice, tversky
 from trustseg.losses.training import SCHEDULES, Schedule, annealed, segmentation_loss
 
 __all__ = [

@@ -15,8 +15,7 @@ from trustseg.losses.evidential import (
     kl_to_uniform,
     type_ii_likelihood,
 )
-from trustseg.losses.overlap import focal_tversky, soft_dice, tversky
-from trustseg.losses.regions import boundary, lovasz
+from trustseg.losses.regions import boundary, focal_tversky, lovasz, soft_dice, tversky
 
 __all__ = ["LOSSES", "LossFacts", "losses_of"]
 

@@ -10,10 +10,7 @@ from torch import Tensor
 __all__ = ["ScoreMemory"]
 
 # selection -> the scores that rank first and last in it
-ENDS: Final[Mapping[str, tuple[float, float]]] = {
-    "certain": (-math.inf, math.inf),
-    "proportional": (math.inf, 0.0),
-}
+ENDS: Final[Mapping[str, tuple[float, float]]] = {"certain": (-math.inf, math.inf), "proportional": (math.inf, 0.0)}
 
 
 class ScoreMemory:

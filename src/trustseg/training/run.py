@@ -18,14 +18,7 @@ from trustseg.data.module import pack_loader
 from trustseg.data.reading import write_reading
 from trustseg.data.residence import residing
 from trustseg.data.seen import write_splits
-from trustseg.errors import (
-    AttackError,
-    BeliefError,
-    ConfigError,
-    MissingPackageError,
-    RunError,
-    is_out_of_memory,
-)
+from trustseg.errors import AttackError, BeliefError, ConfigError, MissingPackageError, RunError, is_out_of_memory
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.bar import Bar

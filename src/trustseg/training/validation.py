@@ -82,10 +82,7 @@ def _dice(segmenter: Segmenter, masks: Tensor, **conditions: Tensor) -> dict[str
 
 
 def validation_means(
-    found: Sequence[Mapping[str, Tensor]],
-    *,
-    monitor: Monitor,
-    gather: Callable[[Tensor], object] | None = None,
+    found: Sequence[Mapping[str, Tensor]], *, monitor: Monitor, gather: Callable[[Tensor], object] | None = None
 ) -> dict[str, Tensor]:
     """Return the means over images whose value is defined, and ``validation_score``, which chooses the best epoch.
 

@@ -31,11 +31,4 @@ Reference:
 from trustseg.uncertainty.aggregation import AGGREGATIONS, AggregationFacts, pairwise_disagreement
 from trustseg.uncertainty.pixel import MEASURES, MeasureFacts, require_given
 
-__all__ = [
-    "AGGREGATIONS",
-    "MEASURES",
-    "AggregationFacts",
-    "MeasureFacts",
-    "pairwise_disagreement",
-    "require_given",
-]
+__all__ = ["AGGREGATIONS", "MEASURES", "AggregationFacts", "MeasureFacts", "pairwise_disagreement", "require_given"]
