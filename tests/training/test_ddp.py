@@ -21,11 +21,11 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from tests.training.tiny import config, network, pack
+from tests.training.tiny import as_unet, config, network, pack
 from trustseg.models import ARCHITECTURES
 from trustseg.training import module, run, train
 
-ARCHITECTURES["unet"] = network
+ARCHITECTURES["unet"] = as_unet(network)
 folder, gradients, drifted, attack = Path(sys.argv[1]), [], [], module.attacked_images
 
 def attacked(segmenter, *tensors, **options):

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.tiny import config, pack, same_weights
+from tests.training.tiny import config, pack, same_weights, use_tiny_networks
 from torch import Tensor, nn
 
 from trustseg.errors import ConfigError
 from trustseg.losses import segmentation_loss
-from trustseg.models import ARCHITECTURES
 from trustseg.training import module, train
 from trustseg.training.attacking import FreePerturbation
 
@@ -57,7 +56,7 @@ class Plain(nn.Sequential):
 
 def test_a_training_is_algorithm_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written out by hand: each batch three times, the perturbation carried on, weights moved by every pass."""
-    monkeypatch.setitem(ARCHITECTURES, "unet", Plain)
+    use_tiny_networks(monkeypatch, Plain)
     settings = (*FREE, *AT_ONCE, "model.head=bernoulli", "training.epochs=1", "training.augment=false")
     seen: list[tuple[Tensor, Tensor]] = []
     started: dict[str, Tensor] = {}

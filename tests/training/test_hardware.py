@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.tiny import config, pack, same_weights
+from tests.training.tiny import config, pack, same_weights, use_tiny_networks
 from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 from trustseg.errors import ConfigError, RunError
-from trustseg.models import ARCHITECTURES, build_segmenter
+from trustseg.models import build_segmenter
 from trustseg.training import train
 from trustseg.training.hardware import compile_network, memory_ran_out, require_precision
 from trustseg.training.module import SegmentationModule
@@ -173,7 +173,7 @@ def plain_network(encoder: str, *, channels: int, outputs: int) -> nn.Module:
 
 
 def test_two_batches_make_the_step_of_one_twice_as_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "unet", plain_network)
+    use_tiny_networks(monkeypatch, plain_network)
     common = ("training.augment=false", "adversarial.selection=none", "training.monitor=last")
     images = pack(train=10)  # eight to train on, two to validate on
     whole = train(config(*common, "training.batch_size=4"), images, tmp_path / "whole")

@@ -7,10 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from tests.training.tiny import config, network, pack
+from tests.training.tiny import config, network, pack, use_tiny_networks
 from torch import Tensor, nn
 
-from trustseg.models import ARCHITECTURES
 from trustseg.selection import SELECTIONS
 from trustseg.training import train
 from trustseg.training.memory import ScoreMemory
@@ -120,7 +119,7 @@ def test_scores_are_those_of_the_clean_forward(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_threshold_on_remembered_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "unet", flat)
+    use_tiny_networks(monkeypatch, flat)
     run = config(
         "model.head=bernoulli",
         "adversarial.selection=threshold",

@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from tests.training.tiny import config, pack, same_weights
+from tests.training.tiny import config, pack, same_weights, use_tiny_networks
 from torch import Tensor, nn
 
-from trustseg.models import ARCHITECTURES, MCDropout, Segmenter
+from trustseg.models import MCDropout, Segmenter
 from trustseg.training import train
 
 
@@ -40,7 +40,7 @@ def test_the_noise_of_training_reaches_the_network_and_is_not_clipped(
                 seen.append(images.detach().clone())
             return super().forward(images)
 
-    monkeypatch.setitem(ARCHITECTURES, "unet", Watched)
+    use_tiny_networks(monkeypatch, Watched)
     settings = ("training.epochs=1", "training.augment=false", "adversarial.selection=none")
     segmenter = train(config(*settings), pack(), tmp_path / "without")
     without, seen = torch.cat(seen), []
@@ -68,7 +68,7 @@ class Headed(nn.Module):
 
 
 def test_dropout_is_trained_with_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "unet", Headed)
+    use_tiny_networks(monkeypatch, Headed)
     train(config("training.epochs=2"), pack(), tmp_path / "without")
     segmenter = train(config("training.epochs=2", "model.dropout=0.3"), pack(), tmp_path / "with")
     loaded = Segmenter.load(tmp_path / "with" / "model")

@@ -9,14 +9,21 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.training.tiny import config, killing_after, network, pack, repeatable_metrics, same_weights
+from tests.training.tiny import (
+    config,
+    killing_after,
+    network,
+    pack,
+    repeatable_metrics,
+    same_weights,
+    use_tiny_networks,
+)
 from torch import nn
 
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.seen import require_seen, require_unseen
 from trustseg.errors import ConfigError, DataError, MissingPackageError, RunError
-from trustseg.models import ARCHITECTURES
 from trustseg.training import train
 from trustseg.training.provenance import prepare_run
 
@@ -104,7 +111,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch:
     def build(encoder: str, *, channels: int, outputs: int) -> torch.nn.Module:
         return Cliffs(network(encoder, channels=channels, outputs=outputs))
 
-    monkeypatch.setitem(ARCHITECTURES, "unet", build)
+    use_tiny_networks(monkeypatch, build)
     with pytest.raises(RunError, match=r"gradient of epoch 1 is not finite"):
         train(config(), pack(), tmp_path)
 
@@ -140,7 +147,7 @@ def squeezing(encoder: str, *, channels: int, outputs: int) -> nn.Module:
 
 
 def test_one_image_a_batch_that_cannot_be_normalised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "unet", replace(ARCHITECTURES["unet"], function=squeezing))
+    use_tiny_networks(monkeypatch, squeezing)
     with pytest.raises(ConfigError, match=r"training\.batch_size.*data\.size"):
         train(config("training.batch_size=1"), pack(), tmp_path)
     train(config("training.batch_size=2", "training.epochs=1"), pack(), tmp_path / "two")

@@ -13,7 +13,9 @@ from torch import nn
 
 from trustseg.config import RunConfig, load_run
 from trustseg.data.pack import Pack, digest_of
+from trustseg.entries import Entry
 from trustseg.models import ARCHITECTURES
+from trustseg.models.architectures import ArchitectureFacts
 from trustseg.study import worker
 from trustseg.training import train
 
@@ -31,9 +33,14 @@ def network(
     )
 
 
-def use_tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``unet`` be the network above, in this process."""
-    monkeypatch.setitem(ARCHITECTURES, "unet", replace(ARCHITECTURES["unet"], function=network))
+def as_unet(function: Callable[..., nn.Module]) -> Entry[nn.Module, ArchitectureFacts]:
+    """Return the entry of ``unet`` with this function."""
+    return replace(ARCHITECTURES["unet"], function=function)
+
+
+def use_tiny_networks(monkeypatch: pytest.MonkeyPatch, function: Callable[..., nn.Module] = network) -> None:
+    """Let ``unet`` be the network above, or another one, in this process."""
+    monkeypatch.setitem(ARCHITECTURES, "unet", as_unet(function))
 
 
 def pack(*, train: int = 12, test: int = 4, size: int = 32, seed: int = 0, empty: int = 0) -> Pack:
@@ -109,11 +116,11 @@ def killing_after(epoch: int) -> Callable[[int, int], None]:
 
 def five_epochs(folder: Path) -> None:
     """Train in a process of its own, which prints each epoch that is done."""
-    cast("Any", ARCHITECTURES)["unet"] = network  # a read-only mapping to type checkers
+    cast("Any", ARCHITECTURES)["unet"] = as_unet(network)  # a read-only mapping to type checkers
     train(config("training.epochs=5"), pack(), folder, report=lambda done, total: print(done, flush=True))
 
 
 def tiny_worker(folder: Path) -> None:
     """Work on a study in a process of its own, with the network above."""
-    cast("Any", ARCHITECTURES)["unet"] = network
+    cast("Any", ARCHITECTURES)["unet"] = as_unet(network)
     worker.main([str(folder)])
