@@ -42,35 +42,35 @@ def test_the_page_holds_no_script_or_style_of_its_own_and_names_no_other_host(cl
     assert named <= {"http://www.w3.org/2000/svg"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "static/../server.py",
-        "static/..%2fserver.py",
-        "static/%2e%2e%2f%2e%2e%2freview%2fserver.py",
-        "static/%2fetc%2fpasswd",
-        "static/..\\server.py",
-        "static/main.js%00",
-        "static/",
-        "../../etc/passwd",
-        "api/cases/../../etc/passwd",
-        "api/cases/1%2f..%2f2",
-        "api/cases/0",
-        "api/cases/-1",
-        "api/cases/7",
-        "api/cases/1e3",
-        "api/cases/99999999999999999999999",
-        "api/cases/1/image/../../../etc/passwd",
-        "api/cases/image0.png",
-        "api/cases/1/drawn/1",
-        "openapi.json",
-        "docs",
-    ],
-)
-def test_no_path_leads_out(page: Page, path: str) -> None:
-    answer = page.client.get(f"/{path}")
-    assert answer.status_code in (404, 409, 422)
-    assert answer.headers["content-type"] == "application/json"
+OUTSIDE = [
+    "static/../server.py",
+    "static/..%2fserver.py",
+    "static/%2e%2e%2f%2e%2e%2freview%2fserver.py",
+    "static/%2fetc%2fpasswd",
+    "static/..\\server.py",
+    "static/main.js%00",
+    "static/",
+    "../../etc/passwd",
+    "api/cases/../../etc/passwd",
+    "api/cases/1%2f..%2f2",
+    "api/cases/0",
+    "api/cases/-1",
+    "api/cases/7",
+    "api/cases/1e3",
+    "api/cases/99999999999999999999999",
+    "api/cases/1/image/../../../etc/passwd",
+    "api/cases/image0.png",
+    "api/cases/1/drawn/1",
+    "openapi.json",
+    "docs",
+]
+
+
+def test_no_path_leads_out(page: Page) -> None:
+    for path in OUTSIDE:
+        answer = page.client.get(f"/{path}")
+        assert answer.status_code in (404, 409, 422), path
+        assert answer.headers["content-type"] == "application/json"
 
 
 ODD = [

@@ -137,11 +137,7 @@ def _text_at(value: Any, keys: Sequence[str]) -> str | None:  # noqa: ANN401 - J
 
 
 def read_facts(folder: Path, *, draws: int = 2000) -> CardFacts:
-    """Return what is known of the model in a folder.
-
-    Args:
-        folder: of the model, inside the folder of its run.
-        draws: bootstrap draws of the intervals.
+    """Return what is known of the model in a folder, which lies in the folder of its run.
 
     Raises:
         MissingFileError: if there is no model, or its training has not finished.

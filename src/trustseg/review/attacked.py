@@ -41,10 +41,7 @@ def read_attacked(path: Path, folder: CaseFolder) -> dict[int, AttackedCase]:
     """Return the recorded pictures of cases by their numbers; empty where no evaluation of the model recorded any.
 
     A record belongs to a case if it has its name, and the picture before the attack is that of the case's file.
-
-    Args:
-        path: a run, one of its evaluations, or a table of records in one.
-        folder: the cases.
+    ``path`` is a run, one of its evaluations, or a table of records in one.
 
     Raises:
         DataError: if a gallery is damaged.

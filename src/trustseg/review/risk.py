@@ -89,10 +89,7 @@ class RiskTable:
 def read_risk(path: Path, folder: CaseFolder, *, draws: int = 1000) -> RiskTable:
     """Return the table for the score of a folder's cases, from the validation records of the model that made them.
 
-    Args:
-        path: a run, one of its evaluations, or a table of records.
-        folder: the cases.
-        draws: bootstrap draws over patients.
+    ``path`` is a run, one of its evaluations, or a table of records.
 
     Raises:
         MissingFileError: if there are no records of validation images.

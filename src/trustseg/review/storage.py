@@ -60,13 +60,10 @@ class RepeatedKeyError(DataError):
 
 
 class Store:
-    """The log of one review; safe for several threads, and for several processes on one machine.
+    """The log of one review in a folder; safe for several threads, and for several processes on one machine.
 
-    An entry that ``append`` has returned is on the disk: the database is in WAL mode with full synchronisation.
-
-    Args:
-        folder: holds ``review.sqlite`` and ``heads.txt``.
-        create: make them if they are not there; without it, the heads are only read.
+    An entry that ``append`` has returned is on the disk: the database is in WAL mode with full synchronisation. Without
+    ``create`` nothing is made, and the heads are only read.
 
     Raises:
         MissingFileError: if there is no database and none shall be made.
@@ -98,10 +95,8 @@ class Store:
     def append(self, draft: Draft, *, check: Callable[[], Mapping[str, Any] | None] | None = None) -> Entry:
         """Write an entry and return it; one of the same key and content that is there already is returned instead.
 
-        Args:
-            draft: what to write.
-            check: called inside the transaction, when no other entry can come in between; what it raises is raised,
-                and nothing written; what it returns is added to the content.
+        ``check`` is called inside the transaction, when no other entry can come in between; what it raises is raised,
+        and nothing written; what it returns is added to the content.
 
         Raises:
             RepeatedKeyError: if the key belongs to another entry.

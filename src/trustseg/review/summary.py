@@ -37,13 +37,7 @@ Values = dict[str, Any]
 
 
 def summarise(folder: CaseFolder, store: Store, *, risk: RiskTable | None = None) -> Values:
-    """Return the figures of a review as JSON values; undefined is None.
-
-    Args:
-        folder: its cases.
-        store: its log.
-        risk: chances of failure by score, to hold what was found against.
-    """
+    """Return the figures of a review as JSON values, undefined as None; ``risk`` tells the failures to expect."""
     entries = store.entries()
     state = State()
     state.read(entries)

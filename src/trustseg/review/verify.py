@@ -25,10 +25,8 @@ _DIGITS: Final = 16  # of a hash: it tells which file changed; that one did is t
 def verify(store: Store, *, head: Head | None = None, folder: CaseFolder | None = None) -> list[str]:
     """Return what is wrong with a review, a sentence each; an empty list if nothing is.
 
-    Args:
-        store: the log with its masks.
-        head: one that was kept elsewhere, which an intruder could not have changed.
-        folder: the predictions that the review should be about.
+    It is held against a ``head`` that was kept elsewhere, which an intruder could not have changed, and against the
+    predictions that it should be about.
     """
     if faults := store.faults():
         return faults  # nothing else can be read for sure
