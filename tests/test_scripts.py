@@ -5,7 +5,6 @@ import re
 import shutil
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -121,57 +120,16 @@ def test_the_page_of_qata_holds_the_published_table(page: str, table: str) -> No
     assert f"\n\n{rows}\n\n{script.END}" in (ROOT / page).read_text(encoding="utf-8")
 
 
-MACHINE: dict[str, object] = {
-    **{"cpu": "Some CPU", "cores": 2, "threads": 1, "gpu": None},
-    **{"torch": "2.11", "python": "3.11.7", "commit": "ab12"},
-}
-
-
-def figure(**changes: object) -> dict[str, object]:
-    usual = {"name": "a / b", "value": 1.04321, "unit": "x", "target": 1.05, "better": "less", "holds": True}
-    return {**usual, "details": {}, **changes}
-
-
-def suite(**machine: object) -> dict[str, object]:
-    return {"about": "What it is.", "machine": {**MACHINE, **machine}, "figures": [figure()]}
-
-
-def page_of(folder: Path, content: dict[str, Any]) -> str:
-    (folder / "bench.json").write_text(json.dumps(content))
-    import_module("performance_page").main(folder / "bench.json", folder / "docs" / "page.md")
-    return (folder / "docs" / "page.md").read_text()
-
-
-def test_a_row_holds_figure_target_and_verdict(tmp_path: Path) -> None:
-    figures = [
-        figure(),
-        figure(name="rate", value=1234.5, unit="1/s", target=2000, better="more", holds=False),
-        figure(name="gap", value=1.5e-6, unit="", target=None, holds=None, details={"a_seconds": 0.12345, "way": "x"}),
-    ]
-    lines = page_of(tmp_path, {"cpu": {"epoch": {**suite(), "figures": figures}}}).splitlines()
-    assert "### Epoch" in lines
-    assert "What it is." in lines
-    assert "| a / b | 1.04 x | ≤ 1.05 | holds |  |" in lines
-    assert "| rate | 1.23e+03 1/s | ≥ 2000 | **missed** |  |" in lines
-    assert "| gap | 1.5e-06 |  |  | a seconds 0.123, way: x |" in lines
-    assert "Measured on Some CPU (2 cores, 1 threads), torch 2.11, Python 3.11.7, commit ab12." in lines
-
-
-def test_what_was_not_at_hand_is_said(tmp_path: Path) -> None:
-    without_gpu = page_of(tmp_path, {"cpu": {"epoch": suite()}})
-    assert "## GPU\n\nNo GPU was at hand: nothing on this page was measured on one.\n" in without_gpu
-    without_cpu = page_of(tmp_path, {"gpu": {"epoch": suite(gpu="Some GPU")}})
-    assert without_cpu.index("No CPU was at hand") < without_cpu.index("Measured on Some GPU beside Some CPU")
-
-
-def test_a_machine_is_named_where_it_changes(tmp_path: Path) -> None:
-    suites = {name: suite(cpu=cpu) for name, cpu in (("one", "A"), ("two", "A"), ("three", "B"))}
-    page = page_of(tmp_path, {"cpu": suites})
-    assert page.count("Measured on A") == page.count("Measured on B") == 1
-    assert page.index("### Two") < page.index("Measured on B") < page.index("### Three")
-
-
-def test_the_page_is_that_of_the_figures_that_are_kept(tmp_path: Path) -> None:
+def test_the_page_of_benchmarks_is_that_of_the_figures_that_are_kept(tmp_path: Path) -> None:
+    main = import_module("performance_page").main
     kept = ROOT / "docs" / "results" / "performance" / "bench.json"
-    import_module("performance_page").main(kept, tmp_path / "page.md")
+    main(kept, tmp_path / "page.md")
     assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "performance.md").read_text()
+    suites = json.loads(kept.read_text())["cpu"]
+    next(iter(suites.values()))["machine"]["gpu"] = "Some GPU"
+    for measured, absent in (("cpu", "GPU"), ("gpu", "CPU")):
+        (tmp_path / "bench.json").write_text(json.dumps({measured: suites}))
+        main(tmp_path / "bench.json", tmp_path / "page.md")
+        said = f"## {absent}\n\nNo {absent} was at hand: nothing on this page was measured on one.\n"
+        assert said in (tmp_path / "page.md").read_text()
+        assert "Measured on Some GPU beside AMD EPYC" in (tmp_path / "page.md").read_text()

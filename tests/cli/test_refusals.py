@@ -36,8 +36,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abcdef":
         fake.save(fake.image(name, size=(64, 64)), folder / "lost" / "images" / f"{name}.png")
         fake.save(SPECK, folder / "lost" / "masks" / f"{name}.png")
-    corrupt = fake.two_folders(folder / "corrupt") / "images" / f"{fake.TRAIN[0]}.png"
+    first = f"{fake.TRAIN[0]}.png"
+    corrupt = fake.two_folders(folder / "corrupt") / "images" / first
     corrupt.write_bytes(corrupt.read_bytes()[:60])
+    fake.save(fake.mask("x", size=(8, 8)), fake.two_folders(folder / "sizes") / "masks" / first)
+    (fake.two_folders(folder / "maskless") / "masks" / first).unlink()
     fake.save(fake.image("fine"), folder / "fine.png")
     (folder / "broken.png").write_bytes((folder / "fine.png").read_bytes()[:50])
     (folder / "empty").mkdir()
@@ -65,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train data.path=films data.fold=7", "fold 7"),
         ("train data.path=nowhere", "nowhere"),
         ("train data.path=empty", "empty"),
-        ("train data.path=corrupt data.size=32", f"{fake.TRAIN[0]}.png"),
+        *((f"train data.path={name} data.size=32", fake.TRAIN[0]) for name in ("corrupt", "sizes", "maskless")),
         *(
             (f"{verb} {settings}", words)
             for verb in ("train", "study grid.yaml")
