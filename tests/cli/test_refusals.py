@@ -120,7 +120,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("calibrate unknown", "no splits.json in 'unknown/model'"),
         ("defer masks unknown", "no splits.json in 'unknown/model'"),
         ("defer masks run data.fold=2 --at-most 0.5", "the model was trained or validated on"),
-        ("defer masks run --at-most 0.01", "are needed to bound the false-negative rate by 0.01"),
+        ("defer masks run --at-most 0.01", "at least 99 are needed"),
         ("defer masks run --at-most 2", "at_most is 2"),
         ("defer certify run --at-most 0.01", "at least 424 are needed"),
         ("defer certify run --noise 0", "noise 0"),

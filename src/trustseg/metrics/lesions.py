@@ -20,8 +20,11 @@ def lesion_f1(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) -> Ten
     """Return the harmonic mean of lesion-wise sensitivity and precision of each image.
 
     A lesion is a set of foreground pixels that touch by an edge or a corner. A lesion of the reference is found if at
-    least the share ``overlap`` of its pixels, in (0, 1], is predicted; a predicted one is right if at least that share
-    of its own pixels lies in the reference. It is 0 if only one of the two masks is empty, NaN (undefined) if both are.
+    least the share ``overlap`` of its pixels is predicted; a predicted one is right if at least that share of its own
+    pixels lies in the reference. It is 0 if only one of the two masks is empty, NaN (undefined) if both are.
+
+    Args:
+        overlap: share of a lesion's pixels that makes it found, in (0, 1].
 
     Example:
         >>> lesion_f1(torch.tensor([[[[0, 1, 0, 1, 0, 0]]]]), torch.tensor([[[[1, 1, 0, 0, 0, 1]]]]))
