@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 import yaml
 from tests.reporting.fake_results import keep_rows, write_study
-from tests.reporting.given import CLEAN, EVIDENTIAL, collected, one_run
+from tests.reporting.given import EVIDENTIAL, collected, one_run
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, TableSchema
 from trustseg.reporting import build_report
-from trustseg.reporting.cell_tables import load_calibration, load_histogram, load_training
+from trustseg.reporting.cell_tables import load_training
 from trustseg.reporting.checks import load_checks
 from trustseg.reporting.overview import basis
 from trustseg.reporting.report_data import collect
@@ -174,13 +174,6 @@ def test_done_without_tables_counts_as_missing(small: Path) -> None:
     (small / FIRST / "records.parquet").unlink()
     missing = load_results(small).missing
     assert [cell.reason for cell in missing] == ["marked as done, but without records.parquet"]
-
-
-def test_histogram_of_a_measure_that_was_not_kept_is_empty(study: Path) -> None:
-    cell = load_results(study).cells[-1]
-    assert load_histogram(cell, CLEAN, "dissonance").is_empty()
-    assert not load_histogram(cell, ("pgd", round(4 / 255, 7)), "vacuity").is_empty()
-    assert load_calibration(cell, CLEAN, "boundary").is_empty()
 
 
 def test_training_log_is_one_row_per_epoch(small: Path) -> None:

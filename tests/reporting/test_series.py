@@ -21,11 +21,6 @@ def test_one_colour_per_selection_and_one_dash_per_head(data: ReportData) -> Non
     assert len(set(found.values())) == 6
 
 
-def test_a_chart_as_a_frame_has_every_point(charts: dict[str, Chart]) -> None:
-    for found in charts.values():
-        assert len(found.frame()) == sum(len(line.x) for panel in found.panels for line in panel.lines)
-
-
 def test_unknown_selections_and_heads_still_differ(data: ReportData) -> None:
     cell = data.results.cells[0]
     cells = [cell.model_copy(update=dict.fromkeys(("variant", "selection", "head"), name)) for name in ("new", "newer")]
