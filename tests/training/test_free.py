@@ -104,21 +104,19 @@ def test_once_and_without_a_budget_it_is_plain_training(tmp_path: Path, head: st
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("setting", "words"),
     [
-        (["adversarial.fraction=0.5"], "needs fraction=1, got 0.5; set fraction=1 or another attack"),
-        (["adversarial.selection=uncertain"], "needs selection=random, got uncertain"),
-        (["adversarial.mode=append"], "needs mode=replace"),
-        (["adversarial.mode=append", "adversarial.loss=trades"], "needs mode=replace"),
-        (["adversarial.objective=margin"], "needs objective=cross_entropy"),
-        (["adversarial.pixel_weight=entropy"], "needs pixel_weight=none"),
-        (["adversarial.weight_perturbation=0.01"], "needs weight_perturbation=0"),
-        (["adversarial.grad_align=0.2"], "needs grad_align=0"),
-        (["adversarial.fraction_start=0.5"], "needs fraction_start=null"),
-        (["training.accumulate=2"], "needs training.accumulate=1, got 2"),
+        ("adversarial.fraction=0.5", "set fraction=1"),
+        ("adversarial.selection=uncertain", "set selection=random"),
+        ("adversarial.mode=append", "set mode=replace"),
+        ("adversarial.objective=margin", "set objective=cross_entropy"),
+        ("adversarial.pixel_weight=entropy", "set pixel_weight=none"),
+        ("adversarial.weight_perturbation=0.01", "set weight_perturbation=0"),
+        ("adversarial.grad_align=0.2", "set grad_align=0"),
+        ("adversarial.fraction_start=0.5", "set fraction_start="),
+        ("training.accumulate=2", "training.accumulate=1"),
     ],
 )
-def test_what_does_not_go_together(settings: list[str], words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        config(*FREE, *settings)
-    assert words in str(caught.value)
+def test_what_does_not_go_together(setting: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config(*FREE, setting)
