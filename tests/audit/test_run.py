@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -180,7 +180,7 @@ def test_half_precision_and_resampling_change_decisions_on_the_edge() -> None:
 
 
 def test_at_most_two_ways_of_a_kind_come_first() -> None:
-    def way(kind: str, level: float) -> Break:
+    def way(kind: Literal["shift", "attack"], level: float) -> Break:
         drop = Interval(0.2, 0.1, 0.3, 5, 5)
         return Break((f"{kind}{level}", 0.0), kind, f"{kind}{level}", level, drop, 0.5, "case")
 

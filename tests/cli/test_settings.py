@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trustseg.cli.options import settings_of, split_settings
-from trustseg.errors import ConfigError, ModelError
+from trustseg.errors import ConfigError
 from trustseg.files import write_text
 from trustseg.models.spec import SegmenterSpec
 
@@ -17,13 +17,8 @@ def test_they_are_those_of_the_run_at_the_size_of_the_model(tmp_path: Path) -> N
     config = settings_of(tmp_path / "model", SPEC, ["data.path=others"])
     assert (str(config.data.path), config.data.fold, config.model.head) == ("others", 2, "beta")
     assert (config.data.size, config.data.channels) == (64, 3)
-
-
-def test_another_head_gets_a_sentence(tmp_path: Path) -> None:
     write_text(tmp_path / "config.yaml", "data: {path: films}\n")
-    settings_of(tmp_path / "model", SPEC, [])  # the default head is no wish
-    with pytest.raises(ModelError, match=r"has a beta head, not a bernoulli head; set model\.head=beta or"):
-        settings_of(tmp_path / "model", SPEC, ["model.head=bernoulli"])
+    settings_of(tmp_path / "model", SPEC, [])  # the default head, which is not that of the model, is no wish
 
 
 def test_a_path_with_an_equals_sign_is_a_file() -> None:

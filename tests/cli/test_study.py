@@ -151,18 +151,12 @@ def test_hypotheses_are_kept_with_the_study(command: Command, calls: list[tuple[
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
+def test_hypotheses_about_nothing_are_refused_at_once(command: Command) -> None:
+    for changed, words in (
         ({"first": {"model.haed": "beta"}, "second": {"model.haed": "bernoulli"}}, "did you mean 'model.head'?"),
         ({"first": {"model.head": "betta"}}, "did you mean beta?"),
         ({"dose": "adversarial.fractions"}, "unknown key dose=adversarial.fractions"),
         ({"first_uncertainty": "entropie"}, "did you mean 'entropy'?"),
-    ],
-)
-@pytest.mark.parametrize("plan", [[], ["--plan"]])
-def test_hypotheses_about_nothing_are_refused_at_once(
-    command: Command, changed: dict[str, object], words: str, plan: list[str]
-) -> None:
-    assert words in refusal(command("study", written(), "--hypotheses", claims(**changed), *plan))
-    assert not Path("runs").exists()
+    ):
+        assert words in refusal(command("study", written(), "--hypotheses", claims(**changed), "--plan"))
+        assert not Path("runs").exists()

@@ -18,7 +18,6 @@ from trustseg.export.description import Description, describe
 from trustseg.export.exported import ExportedModel, open_content
 from trustseg.export.graphs import program_of, serialised
 from trustseg.export.pipeline import Pipeline
-from trustseg.export.writing import pipeline_of
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import MEASURES
 
@@ -34,7 +33,7 @@ def described(model: BeliefModel, policy: Policy | None = None, **about: Any) ->
 
 def exported(model: BeliefModel, about: Description, *suffixes: str) -> tuple[Pipeline, list[ExportedModel]]:
     """Return the module and its files of these formats, opened."""
-    pipeline = pipeline_of(model, about)
+    pipeline = Pipeline(model, about)
     program = program_of(pipeline)
     contents = {path: serialised(program, about, path) for path in (Path(f"model{suffix}") for suffix in suffixes)}
     for content in contents.values():

@@ -1,7 +1,7 @@
 """Three ways to break a model: the mildest changes under which its Dice falls, and its worst cases."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -23,25 +23,15 @@ _LARGEST_EPS: Final = 8 / 255
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A change of the images, and what it costs.
-
-    Attributes:
-        condition: the change.
-        kind: ``"shift"`` or ``"attack"``.
-        family: name of the shift or attack.
-        level: how strong it is, from 0 to 1, the strongest of its family.
-        drop: mean fall of Dice.
-        dice: mean Dice under it.
-        image: the image whose Dice falls most.
-    """
+    """A change of the images, and what it costs."""
 
     condition: ConditionKey
-    kind: str
-    family: str
-    level: float
-    drop: Interval
-    dice: float
-    image: str
+    kind: Literal["shift", "attack"]
+    family: str  # name of the shift or attack
+    level: float  # how strong it is, from 0 to 1, the strongest of its family
+    drop: Interval  # mean fall of Dice
+    dice: float  # mean Dice under it
+    image: str  # the image whose Dice falls most
 
     @property
     def words(self) -> str:
@@ -65,7 +55,8 @@ def _all_breaks(evidence: Evidence, draws: int) -> list[Break]:
         falls = numbers(rows, "before") - numbers(rows, "dice")
         if not np.isfinite(falls).any():
             continue
-        kind, severity = str(rows["kind"][0]), int(rows["severity"][0])
+        severity = int(rows["severity"][0])
+        kind: Literal["shift", "attack"] = "shift" if rows["kind"][0] == "shift" else "attack"
         family = key[0].removesuffix(f"_{severity}") if kind == "shift" else key[0]
         level = severity / 5 if kind == "shift" else key[1] / _LARGEST_EPS
         drop = QUANTITIES["dice_drop"](Selected(evidence, key, draws=draws))

@@ -57,11 +57,19 @@ def _of_one_model(table: Table) -> Table:
     return replace(table, columns=kept)
 
 
+def _columns(**titles: str) -> tuple[Column, ...]:
+    return tuple(Column(key, title) for key, title in titles.items())
+
+
 def _verdicts(verdicts: Sequence[Verdict]) -> Table:
-    columns = (
-        *(Column("requirement", "Requirement"), Column("outcome", "Verdict"), Column("found", "Found")),
-        *(Column("condition", "Decided by"), Column("images", "Images"), Column("patients", "Patients")),
-        Column("reason", "Remark"),
+    columns = _columns(
+        requirement="Requirement",
+        outcome="Verdict",
+        found="Found",
+        condition="Decided by",
+        images="Images",
+        patients="Patients",
+        reason="Remark",
     )
     rows: list[Row] = [
         {
@@ -79,10 +87,8 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Table:
 
 
 def _metrics(metrics: Mapping[str, tuple[str, Interval]]) -> Table:
-    columns = (
-        *(Column("metric", "Metric"), Column("value", "Value and 95 % interval over patients")),
-        *(Column("images", "Images"), Column("patients", "Patients")),
-    )
+    value = "Value and 95 % interval over patients"
+    columns = _columns(metric="Metric", value=value, images="Images", patients="Patients")
     rows: list[Row] = [
         {"metric": label, "value": value, "images": value.count, "patients": value.patients}
         for label, value in metrics.values()
@@ -91,10 +97,8 @@ def _metrics(metrics: Mapping[str, tuple[str, Interval]]) -> Table:
 
 
 def _breaks(breaks: Sequence[Break]) -> Table:
-    columns = (
-        *(Column("change", "Shift or attack"), Column("level", "Mildest level that breaks it")),
-        *(Column("dice", "Dice there"), Column("drop", "Mean fall of Dice")),
-    )
+    level = "Mildest level that breaks it"
+    columns = _columns(change="Shift or attack", level=level, dice="Dice there", drop="Mean fall of Dice")
     rows: list[Row] = [
         {
             "change": words(each.family) if each.kind == "shift" else each.words.rpartition(" ")[0],
@@ -113,18 +117,20 @@ def _level(found: Break) -> str:
 
 def _points(points: Sequence[OperatingPoint], policy: Policy | None) -> Table:
     bound = "" if policy is None else f" (expected: at most {100 * policy.at_most:g} %)"
-    columns = (
-        *(Column("aimed", "Aimed at"), Column("threshold", "Score above"), Column("review_rate", "To a human")),
-        *(Column("residual_risk", "1 - Dice of the kept"), Column("undetected_failures", "Kept and failed")),
-    )
+    shares = {
+        "review_rate": "To a human",
+        "residual_risk": "1 - Dice of the kept",
+        "undetected_failures": "Kept and failed",
+    }
     rows: list[Row] = [
         {
             "aimed": f"policy{bound}" if math.isnan(point.aimed) else f"{100 * point.aimed:g} % of the fitting half",
             "threshold": f"{point.threshold:.4g}" if math.isfinite(point.threshold) else _ENDS[point.threshold > 0],
-            **{name: point.scores[name] for name in ("review_rate", "residual_risk", "undetected_failures")},
+            **{name: point.scores[name] for name in shares},
         }
         for point in points
     ]
+    columns = _columns(aimed="Aimed at", threshold="Score above", **shares)
     return Table("trust", "What a threshold achieves on patients that it was not chosen on", columns, tuple(rows))
 
 

@@ -154,9 +154,8 @@ def verdict_entry(verdict: Verdict) -> VerdictEntry:
 def break_entry(found: Break) -> BreakEntry:
     """Return a change that breaks the model as it is written."""
     name, eps = found.condition
-    kind: Literal["shift", "attack"] = "shift" if found.kind == "shift" else "attack"
     return BreakEntry(
-        condition=name, eps=eps, kind=kind, breaks=found.breaks, dice=found.dice, dice_drop=estimate(found.drop)
+        condition=name, eps=eps, kind=found.kind, breaks=found.breaks, dice=found.dice, dice_drop=estimate(found.drop)
     )
 
 
@@ -171,12 +170,7 @@ def point_entry(point: OperatingPoint) -> PointEntry:
 
 
 def read_document(path: Path) -> Document:
-    """Return the content of an ``audit.json``.
-
-    Raises:
-        MissingFileError: if there is no such file.
-        DataError: if it is damaged, or of another version.
-    """
+    """Return the content of an ``audit.json``; a DataError if it is damaged, or of another version."""
     content = read_json(path)
     if content.get("format") != FORMAT:
         raise DataError(f"'{path}' has format {content.get('format')}, expected {FORMAT}; audit again")

@@ -22,22 +22,17 @@ LESION_SIZE: Final = "group_lesion_size"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was measured of one model, or of its predictions.
+    """What was measured of one model, or of its predictions."""
 
-    Attributes:
-        clean: unchanged records of all images.
-        changed: records of some of them under shifts and attacks, and clean; None where nothing was changed.
-        policy: the deferral policy, fitted on half of the patients; None without masks or probabilities.
-        fitted_on: the patients that it was fitted on.
-        repeats: way of running the model -> share of pixels of each image whose decision changes; empty if not tested.
-        own_reference: whether the references of ``changed`` are the model's clean predictions, as there are no masks.
-    """
-
-    clean: Results
+    clean: Results  # unchanged records of all images
+    # records of some of them under shifts and attacks, and clean; None where nothing was changed
     changed: Results | None = None
+    # the deferral policy, fitted on half of the patients; None without masks or probabilities
     policy: Policy | None = None
-    fitted_on: frozenset[str] = frozenset()
+    fitted_on: frozenset[str] = frozenset()  # the patients that it was fitted on
+    # way of running the model -> share of pixels of each image whose decision changes; empty if not tested
     repeats: Mapping[str, Mapping[str, float]] | None = None
+    # whether the references of `changed` are the model's clean predictions, as there are no masks
     own_reference: bool = False
 
     @property

@@ -26,33 +26,21 @@ _SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.5)  # of the images of the fitting half
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What a threshold achieves on the patients that it was not chosen on.
+    """What a threshold achieves on the patients that it was not chosen on."""
 
-    Attributes:
-        aimed: share of the images of the fitting half above the threshold; NaN for that of the policy.
-        threshold: images with a larger score go to a human.
-        scores: name in ``SCORES`` -> interval.
-    """
-
-    aimed: float
-    threshold: float
-    scores: Mapping[str, Interval]
+    aimed: float  # share of the images of the fitting half above the threshold; NaN for that of the policy
+    threshold: float  # images with a larger score go to a human
+    scores: Mapping[str, Interval]  # name in `SCORES` -> interval
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What an audit says of a model.
+    """What an audit says of a model."""
 
-    Attributes:
-        verdicts: on the requirements, in their order.
-        metrics: quantity of unchanged images -> its label and value.
-        breaks: the mildest level of each change, and whether it breaks the model.
-        points: what the deferral policy achieves, then what other thresholds do; empty without a policy.
-    """
-
-    verdicts: tuple[Verdict, ...]
-    metrics: Mapping[str, tuple[str, Interval]]
-    breaks: Sequence[Break]
+    verdicts: tuple[Verdict, ...]  # on the requirements, in their order
+    metrics: Mapping[str, tuple[str, Interval]]  # quantity of unchanged images -> its label and value
+    breaks: Sequence[Break]  # the mildest level of each change, and whether it breaks the model
+    # what the deferral policy achieves, then what other thresholds do; empty without a policy
     points: Sequence[OperatingPoint]
 
 

@@ -2,8 +2,6 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import matplotlib as mpl
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from trustseg.audit.breaking import Break
 from trustseg.audit.measuring import batch_of
-from trustseg.audit.plan import AUDIT_ATTACKS, Plan
+from trustseg.audit.plan import Plan
 from trustseg.audit.subject import Subject
 from trustseg.evaluation.conditions import Condition, Deployed, perturbed
 from trustseg.evaluation.frames import areas_in, frame_columns
@@ -28,25 +26,13 @@ from trustseg.reporting.gallery import PREDICTED_COLOUR, REFERENCE_COLOUR, draw_
 
 __all__ = ["picture_of_break", "picture_of_case"]
 
-Map = NDArray[np.float32]
-
 _LETTERS: Final = 30  # of a title in a line above a picture
-
-
-@dataclass(frozen=True, slots=True)
-class _Panel:
-    """One picture: image (H, W) or (H, W, 3) in [0, 1], reference and predicted probability (H, W)."""
-
-    title: str
-    image: Map
-    mask: Map
-    probability: Map
 
 
 def picture_of_case(subject: Subject, name: str) -> bytes:
     """Return a case as PNG: the image alone, and with reference and prediction."""
     images, masks = batch_of(subject.pack, _row(subject, name))
-    return _drawn([_panel("", images, masks, _probability(subject, images, name))])
+    return _drawn(("", images, masks, _probability(subject, images, name)))
 
 
 def picture_of_break(subject: Subject, found: Break, plan: Plan, deployed: Deployed | None) -> bytes:
@@ -64,16 +50,14 @@ def picture_of_break(subject: Subject, found: Break, plan: Plan, deployed: Deplo
     generator = derived_generator(0, "audit", condition.slug)
     changed = perturbed(model, images, masks, condition, generator=generator, deployed=deployed, areas=areas)
     after = _probability(subject, changed.images, found.image)
-    return _drawn(
-        [_panel("unchanged", images, masks, before), _panel(found.words, changed.images, changed.masks, after)]
-    )
+    return _drawn(("unchanged", images, masks, before), (found.words, changed.images, changed.masks, after))
 
 
 def _condition(found: Break, plan: Plan) -> Condition:
     name, eps = found.condition
     if found.kind == "shift":
         return Condition(name, shift=found.family, severity=round(5 * found.level))
-    attack = next(each for each in plan.attack_configs if each.label == name and each.name in AUDIT_ATTACKS)
+    attack = next(each for each in plan.attack_configs if each.label == name)
     return Condition(name, eps, attack)
 
 
@@ -89,31 +73,25 @@ def _probability(subject: Subject, images: Tensor, name: str) -> Tensor:
     return torch.from_numpy(fitted_map(predictions[name], subject.pack, int(_row(subject, name)[0])))[None, None]
 
 
-def _panel(title: str, images: Tensor, masks: Tensor, probability: Tensor) -> _Panel:
-    value = float(dice(probability > 0.5, masks))
-    shown = "Dice undefined" if np.isnan(value) else f"Dice {value:.2f}"
-    image = images[0].movedim(0, -1).numpy()
-    return _Panel(
-        "\n".join([*textwrap.wrap(title, _LETTERS), shown]),
-        image[..., 0] if image.shape[-1] == 1 else image,
-        filled(masks)[0, 0].float().numpy(),
-        probability[0, 0].numpy(),
-    )
-
-
-def _drawn(panels: Sequence[_Panel]) -> bytes:
-    """Return panels side by side as PNG."""
-    height, width = panels[0].mask.shape
+def _drawn(*panels: tuple[str, Tensor, Tensor, Tensor]) -> bytes:
+    """Return cases side by side as PNG: each a title, the image, its reference and its predicted probability."""
+    titles = []
+    for title, _, masks, probability in panels:
+        value = float(dice(probability > 0.5, masks))
+        shown = "Dice undefined" if np.isnan(value) else f"Dice {value:.2f}"
+        titles.append("\n".join([*textwrap.wrap(title, _LETTERS), shown]))
+    height, width = panels[0][2].shape[-2:]
     with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
-        lines = max(panel.title.count("\n") + 1 for panel in panels)
+        lines = max(title.count("\n") + 1 for title in titles)
         figure = Figure(figsize=(2.1 * len(panels), 2.1 * height / width + 0.1 + 0.15 * lines), layout="constrained")
         FigureCanvasAgg(figure)
-        for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            axis.imshow(panel.image, cmap="gray", vmin=0, vmax=1)
-            draw_contour(axis, panel.mask, REFERENCE_COLOUR)
-            draw_contour(axis, panel.probability, PREDICTED_COLOUR)
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, title, (_, images, masks, probability) in zip(axes, titles, panels, strict=True):
+            axis.imshow(images[0].movedim(0, -1).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+            draw_contour(axis, filled(masks)[0, 0].float().numpy(), REFERENCE_COLOUR)
+            draw_contour(axis, probability[0, 0].numpy(), PREDICTED_COLOUR)
             axis.set_axis_off()
-            axis.set_title(panel.title, fontsize=9, pad=4)
+            axis.set_title(title, fontsize=9, pad=4)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=160)
     return stream.getvalue()

@@ -12,7 +12,7 @@ from trustseg.errors import ConfigError
 from trustseg.evaluation.masking_checks import PASSES
 from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
 
-__all__ = ["AUDIT_ATTACKS", "AUDIT_SHIFTS", "PassTimes", "Plan", "in_words", "make_plan", "seconds_of"]
+__all__ = ["AUDIT_ATTACKS", "AUDIT_SHIFTS", "PassTimes", "Plan", "make_plan", "seconds_of"]
 
 AUDIT_SHIFTS: Final = (*SHIFTS, *GEOMETRIC_SHIFTS)
 AUDIT_ATTACKS: Final[dict[str, dict[str, Any]]] = {
@@ -37,42 +37,25 @@ _SEARCHED: Final = 10 * 20 * 3  # gradient steps an image: six budgets and four 
 
 @dataclass(frozen=True, slots=True)
 class PassTimes:
-    """Seconds that a pass takes for one image, measured.
+    """Seconds that a pass takes for one image, measured."""
 
-    Attributes:
-        forward: a prediction.
-        backward: a gradient with respect to the image, beyond its prediction.
-        record: writing down what is found of an image under one condition, a prediction included.
-    """
-
-    forward: float
-    backward: float = 0.0
-    record: float = 0.0
+    forward: float  # a prediction
+    backward: float = 0.0  # a gradient with respect to the image, beyond its prediction
+    record: float = 0.0  # writing down what is found of an image under one condition, a prediction included
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured on changed images.
+    """What is measured on changed images."""
 
-    Attributes:
-        images: on how many.
-        shifts: names of the shifts.
-        severities: of each of them.
-        attacks: attack -> its budgets.
-        minimal: images whose smallest budget is searched.
-        masking_checks: images for the checks of gradient masking.
-        seconds: what it takes, as expected.
-        left_out: what does not fit into the budget, a sentence each.
-    """
-
-    images: int
-    shifts: tuple[str, ...] = ()
-    severities: tuple[int, ...] = ()
-    attacks: tuple[tuple[str, tuple[float, ...]], ...] = ()
-    minimal: int = 0
-    masking_checks: int = 0
-    seconds: float = 0.0
-    left_out: tuple[str, ...] = ()
+    images: int  # on how many
+    shifts: tuple[str, ...] = ()  # names of the shifts
+    severities: tuple[int, ...] = ()  # of each of them
+    attacks: tuple[tuple[str, tuple[float, ...]], ...] = ()  # attack -> its budgets
+    minimal: int = 0  # images whose smallest budget is searched
+    masking_checks: int = 0  # images for the checks of gradient masking
+    seconds: float = 0.0  # what it takes, as expected
+    left_out: tuple[str, ...] = ()  # what does not fit into the budget, a sentence each
 
     @property
     def attack_configs(self) -> tuple[AttackConfig, ...]:
@@ -81,10 +64,7 @@ class Plan:
 
 
 def seconds_of(budget: str | float | None) -> float | None:
-    """Return a time in seconds; None stands for no limit.
-
-    Raises:
-        ConfigError: if it is no time above 0.
+    """Return a time in seconds, None where there is no limit; a ConfigError if it is no time above 0.
 
     Example:
         >>> seconds_of("10min"), seconds_of("1.5h"), seconds_of(30)
@@ -148,7 +128,7 @@ def make_plan(
     for item in chosen:
         plan = _with(plan, item.adds)
     left_out = [
-        f"{item.words} (about {in_words(item.seconds * (1 if item.fixed else fewest))})"
+        f"{item.words} (about {_in_words(item.seconds * (1 if item.fixed else fewest))})"
         for item in items
         if item not in chosen
     ]
@@ -180,11 +160,9 @@ def _items(
         )
 
     asked = {name: tuple(sorted({level for each, level in wanted if each == name})) for name, _ in wanted}
-    any_attack = asked.get(ANY_ATTACK, ())
-    if any_attack and "pgd" in attackable:
-        asked["pgd"] = tuple(sorted({*asked.get("pgd", ()), *any_attack}))
-    elif any_attack and attackable:
-        asked[attackable[0]] = tuple(sorted({*asked.get(attackable[0], ()), *any_attack}))
+    if ANY_ATTACK in asked and attackable:
+        first = attackable[0]
+        asked[first] = tuple(sorted({*asked.get(first, ()), *asked[ANY_ATTACK]}))
     items = [shifts(severities, required=True)] if severities else []
     items += [attack(name, asked[name], required=True) for name in attackable if name in asked]
     if left := [level for level in (1, 3, 5) if level not in severities]:
@@ -229,6 +207,6 @@ def _with(plan: Plan, more: Plan) -> Plan:
     )
 
 
-def in_words(seconds: float) -> str:
+def _in_words(seconds: float) -> str:
     """Return a time in whole seconds or minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -38,39 +38,25 @@ FALSE_ALARM: Final = 0.01  # share of the pixels of an image without foreground,
 
 @dataclass(frozen=True, slots=True)
 class QuantityFacts:
-    """Facts about a quantity for requirements.
+    """Facts about a quantity for requirements."""
 
-    Attributes:
-        better: ``"higher"``, ``"lower"``, or ``"zero"`` where a value may err to both sides.
-        needs: what must have been given or measured: ``masks``, ``no_masks``, ``controls`` (images without foreground),
-            ``probability``, ``policy``, ``model``.
-        conditions: ``"any"``, ``"clean"`` or ``"changed"``.
-        by_subgroup: whether it can be given for part of the images.
-    """
-
-    better: str = "higher"
+    better: str = "higher"  # "higher", "lower", or "zero" where a value may err to both sides
+    # what must have been given or measured: `masks`, `no_masks`, `controls` (images without foreground),
+    # `probability`, `policy`, `model`
     needs: tuple[str, ...] = ("masks",)
-    conditions: str = "any"
-    by_subgroup: bool = True
+    conditions: str = "any"  # "any", "clean" or "changed"
+    by_subgroup: bool = True  # whether it can be given for part of the images
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What a quantity is computed from.
-
-    Attributes:
-        evidence: of the audit.
-        condition: under which the images were measured.
-        images: which of them; None for all.
-        draws: bootstrap draws.
-        confidence: of the interval.
-    """
+    """What a quantity is computed from."""
 
     evidence: Evidence
-    condition: ConditionKey = CLEAN
-    images: frozenset[str] | None = None
-    draws: int = 2000
-    confidence: float = 0.95
+    condition: ConditionKey = CLEAN  # under which the images were measured
+    images: frozenset[str] | None = None  # which of them; None for all
+    draws: int = 2000  # of the bootstrap
+    confidence: float = 0.95  # of the interval
 
     @property
     def rows(self) -> pl.DataFrame:

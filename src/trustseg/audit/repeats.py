@@ -14,18 +14,14 @@ __all__ = ["APPROXIMATE", "repeats_of"]
 APPROXIMATE: Final = ("half precision (bfloat16)", "input enlarged by a quarter and reduced again")
 """Ways of running that change the numbers on purpose; the others should change nothing."""
 
-_MOST: Final = 16
-_THREADS: Final = 2
-
 
 def repeats_of(model: BeliefModel, images: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
     """Return way of running -> name of an image -> share of its pixels whose decision changes.
 
-    Compared with a prediction of all images (B, C, H, W) in one batch, at most 16, are: the same again, one image at a
-    time, the images in reversed order, and another number of threads; then half precision, where the model has
-    weights, and images that were resampled.
+    Compared with a prediction of all images (B, C, H, W) in one batch are: the same again, one image at a time, the
+    images in reversed order, and another number of threads; then half precision, where the model has weights, and
+    images that were resampled.
     """
-    images, names = images[:_MOST], names[:_MOST]
 
     def decided(batch: Tensor) -> Tensor:
         with torch.no_grad():
@@ -33,7 +29,7 @@ def repeats_of(model: BeliefModel, images: Tensor, names: list[str]) -> dict[str
 
     def on_other_threads() -> Tensor:
         before = torch.get_num_threads()
-        torch.set_num_threads(1 if before > 1 else _THREADS)
+        torch.set_num_threads(1 if before > 1 else 2)
         try:
             return decided(images)
         finally:

@@ -150,19 +150,14 @@ def _given(subject: Subject, rows: measuring.Rows) -> frozenset[str]:
 def _testable(
     requirements: Sequence[Requirement], given: frozenset[str], *, is_default: bool
 ) -> tuple[list[Requirement], dict[str, str]]:
-    """Return the requirements that can be tested; others of the default with what they need.
-
-    Raises:
-        ConfigError: if one that was asked for cannot be tested.
-        DataError: if none of the default can.
-    """
-    lacks = [why_not(each, given=given) for each in requirements]
-    for each, lack in zip(requirements, lacks, strict=True):
+    """Return the requirements that can be tested; others of the default, unless it is all, with what they need."""
+    pairs = [(each, why_not(each, given=given)) for each in requirements]
+    for each, lack in pairs:
         if lack and not is_default:
             raise ConfigError(f"requirement '{describe(each)}' cannot be tested: it needs {lack}; remove it")
-    pairs = list(zip(requirements, lacks, strict=True))
-    if all(lacks):
-        raise DataError(f"no requirement can be tested: the first, '{describe(requirements[0])}', needs {lacks[0]}")
+    if all(lack for _, lack in pairs):
+        first, lack = pairs[0]
+        raise DataError(f"no requirement can be tested: the first, '{describe(first)}', needs {lack}")
     untested = {describe(each): f"needs {lack}" for each, lack in pairs if lack and NEEDS["no_masks"] not in lack}
     return [each for each, lack in pairs if not lack], untested
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from trustseg.config import DataConfig, load_run
+from trustseg.config import DataConfig
+from trustseg.config.loading import data_of_run
 from trustseg.data import Pack, open_dataset
 from trustseg.data.decode import Progress
 from trustseg.data.module import PackRows, as_images
@@ -55,30 +56,18 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is audited.
+    """What is audited."""
 
-    Attributes:
-        name: of the model or folder.
-        pack: the images that it is audited on.
-        facts: what was found, a sentence each.
-        digest: hash of the model, empty for predictions until they have been read.
-        model: None for predictions.
-        predictions: None for a model.
-        gradients: whether the model can be differentiated.
-        has_probability: whether there are probabilities, not masks alone.
-        seen: what a model of ours has seen, None if that is not known.
-        data: how the data of a model of ours are split, without a path if these are not the data of its training.
-    """
-
-    name: str
-    pack: Pack
-    facts: tuple[str, ...]
-    digest: str = ""
-    model: BeliefModel | None = None
-    predictions: Maps | None = None
-    gradients: bool = False
-    has_probability: bool = True
-    seen: Seen | None = None
+    name: str  # of the model or folder
+    pack: Pack  # the images that it is audited on
+    facts: tuple[str, ...]  # what was found, a sentence each
+    digest: str = ""  # hash of the model, empty for predictions until they have been read
+    model: BeliefModel | None = None  # None for predictions
+    predictions: Maps | None = None  # None for a model
+    gradients: bool = False  # whether the model can be differentiated
+    has_probability: bool = True  # whether there are probabilities, not masks alone
+    seen: Seen | None = None  # what a model of ours has seen, None if that is not known
+    # how the data of a model of ours are split, without a path if these are not the data of its training
     data: DataConfig = field(default_factory=DataConfig)
 
     @property
@@ -130,26 +119,24 @@ def _opened(data: Path | str | Pack, options: ModelOptions, progress: Progress |
 
 def _of_ours(folder: Path, data: Path | str | Pack, opened: _Opened) -> Subject:
     model, reading = load_model(folder), reading_beside(folder)
-    spec, own = model.spec, folder.absolute().parent / "config.yaml"
+    spec = model.spec
     settings: dict[str, Any] = {"size": spec.size, "channels": spec.channels}
     if reading is not None:
         settings |= {"fit": reading.fit, "scale": reading.scale}
-    facts: tuple[str, ...] = (
-        f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px.",
-    )
+    facts = [f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px."]
     pack, seen = opened(**settings), seen_by(folder)
-    trained = load_run(own, []).data if own.is_file() else DataConfig()
+    trained = data_of_run(folder) or DataConfig()
     if is_other_data(seen, pack, pack.folder if isinstance(data, Pack) else data, trained.path):
         trained = DataConfig()  # whose fold, if any, does not divide these images
         if seen is not None:
-            about = (
-                "These are not the data of its training: its patients and equal images are refused, near-copies are not"
+            facts.append(
+                "These are not the data of its training: its patients and equal images are refused, near-copies are "
+                "not looked for."
             )
-            facts = (*facts, f"{about} looked for.")
     return Subject(
         name=folder.absolute().parent.name if folder.name == "model" else folder.absolute().name,
         pack=pack,
-        facts=facts,
+        facts=tuple(facts),
         digest=hash_of_model(model),
         model=model,
         gradients=True,
@@ -165,7 +152,6 @@ def _of_exported(path: Path, options: ModelOptions, opened: _Opened) -> Subject:
     exported = open_exported(path)
     about = exported.description
     spec = about.spec
-    settings: dict[str, Any] = {"size": about.size, "channels": about.channels, "fit": about.fit, "scale": about.scale}
     facts = (
         f"Exported by trustseg {about.version} ({about.precision}): {spec['architecture']} on {spec['encoder']}, "
         f"{spec['head']} head, {about.size} px.",
@@ -174,7 +160,7 @@ def _of_exported(path: Path, options: ModelOptions, opened: _Opened) -> Subject:
     )
     return Subject(
         name=exported.name,
-        pack=opened(**settings),
+        pack=opened(size=about.size, channels=about.channels, fit=about.fit, scale=about.scale),
         facts=facts,
         digest=exported.digest,
         model=as_belief_model(ExportedBelief(exported)),
@@ -214,8 +200,7 @@ def _of_predictions(name: str, predictions: Any, opened: _Opened, *, facts: tupl
     if not len(predictions):
         raise DataError("there are no predictions; give at least one probability map")
     height, width = np.shape(predictions[next(iter(predictions))])[-2:]
-    settings: dict[str, Any] = {"size": max(height, width), "fit": "squash" if height == width else "pad"}
-    pack = opened(**settings)
+    pack = opened(size=max(height, width), fit="squash" if height == width else "pad")
     names = pack.index["name"].to_list()
     paired: Maps = predictions.paired(names) if hasattr(predictions, "paired") else predictions
     kind = getattr(predictions, "kind", "probability")

@@ -36,21 +36,13 @@ _ORDER: Final[tuple[Outcome, ...]] = ("not met", "not shown", "met")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the measurements say of a requirement.
-
-    Attributes:
-        requirement: what was asked.
-        outcome: met or not met where the whole interval lies on one side of the bound; else not shown.
-        interval: of the metric; under several conditions that of the decisive one.
-        condition: the decisive condition in words.
-        reason: why nothing was shown, or a caution; empty if there is none.
-    """
+    """What the measurements say of a requirement."""
 
     requirement: Requirement
-    outcome: Outcome
-    interval: Interval
-    condition: str
-    reason: str = ""
+    outcome: Outcome  # met or not met where the whole interval lies on one side of the bound; else not shown
+    interval: Interval  # of the metric; under several conditions that of the decisive one
+    condition: str  # the decisive condition in words
+    reason: str = ""  # why nothing was shown, or a caution; empty if there is none
 
     @property
     def text(self) -> str:

@@ -1,4 +1,7 @@
-"""The ``trustseg`` command. Only the verb that is run imports what it needs."""
+"""The ``trustseg`` command. Only the verb that is run imports what it needs.
+
+What a user gave wrongly is raised as a ``TrustsegError`` wherever it is found; ``main`` prints it.
+"""
 
 import io
 import os

@@ -9,17 +9,10 @@ from trustseg.errors import ConfigError, DataError
 from trustseg.text import plural
 
 if TYPE_CHECKING:
-    from trustseg.config import RunConfig, StudyConfig
+    from trustseg.config import RunConfig
     from trustseg.data import Pack
 
-__all__ = ["require_attacks", "require_empty", "require_models", "require_splits", "runs_of"]
-
-
-def runs_of(study: "StudyConfig") -> "list[RunConfig]":
-    """Return every run of a study's grid."""
-    from trustseg.config import with_values
-
-    return [with_values(study, values) for values in study.combinations()]
+__all__ = ["require_attacks", "require_empty", "require_models", "require_splits"]
 
 
 def require_empty(folder: Path, *, overwrite: bool) -> None:
@@ -31,13 +24,7 @@ def require_empty(folder: Path, *, overwrite: bool) -> None:
 
 
 def require_models(runs: "Iterable[RunConfig]") -> None:
-    """Build the model of each run once, with its weights, and forget it; the global random state is left as found.
-
-    Raises:
-        UnknownNameError: if an encoder is not known.
-        ModelError: if architecture and encoder do not fit, or the weights are not those of the encoder.
-        MissingFileError: if a weights file is not there.
-    """
+    """Build the model of each run once, with its weights, and forget it; the global random state is left as found."""
     from trustseg.training.run import initial_segmenter
 
     built = set()
@@ -49,13 +36,7 @@ def require_models(runs: "Iterable[RunConfig]") -> None:
 
 
 def require_attacks(runs: "Iterable[RunConfig]") -> None:
-    """Try each attack of the Adversarial Robustness Toolbox once, for one step on a grey image.
-
-    Raises:
-        MissingPackageError: if the toolbox is not installed.
-        UnknownNameError: if an attack or one of its parameters is not known.
-        AttackError: if the toolbox refuses the parameters.
-    """
+    """Try each attack of the Adversarial Robustness Toolbox once, for one step on a grey image."""
     import torch
 
     from trustseg.beliefs import Beta
@@ -82,11 +63,7 @@ def require_attacks(runs: "Iterable[RunConfig]") -> None:
 
 
 def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
-    """Split the images as each run will; say what it leaves out, what no epoch can be chosen by, and who never attacks.
-
-    Raises:
-        DataError: if they cannot be split; names the dataset.
-    """
+    """Split the images as each run will; note what is left out, what cannot choose an epoch, and who never attacks."""
     from trustseg.evaluation import splits_of
     from trustseg.training.validation import require_lesions, shows_foreground
 

@@ -73,13 +73,8 @@ def check(
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
     else:
-        given: dict[str, object] = {
-            "masks": masks,
-            "controls": controls,
-            "mask_values": mask_values,
-            "unite_masks": unite_masks,
-        }
-        given |= {"unite_masks": unite_masks, "fit": fit, "size": size, "channels": channels}
+        given: dict[str, object] = {**asdict(declared), "mask_values": mask_values}
+        given |= {"fit": fit, "size": size, "channels": channels}
         usual = DataConfig()
         settings = [
             f"data.{key}={str(value).lower() if isinstance(value, bool) else value}"

@@ -78,11 +78,7 @@ def fit(
 
 
 def _places(output: Path, table: "pl.DataFrame", by: str | None) -> dict[Path, str]:
-    """Return the file of each policy and its subgroup: of each value of a column, or one for all.
-
-    Raises:
-        DataError: if the records have no such column.
-    """
+    """Return the file of each policy and its subgroup: of each value of a column, or one for all."""
     from urllib.parse import quote
 
     import polars as pl

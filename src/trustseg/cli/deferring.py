@@ -53,12 +53,7 @@ def limits_of(policy: "Policy | CertifiedPolicy") -> str:
 def score_of(
     measure: str | None, aggregation: str | None, policy: "Policy | CertifiedPolicy | None" = None
 ) -> tuple[str, str]:
-    """Return measure and aggregation of an image score: those of a policy if there is one, and the usual ones if None.
-
-    Raises:
-        UnknownNameError: if there is no such measure or aggregation.
-        ConfigError: if it ranks by something else than certainty, or gives every image the same score.
-    """
+    """Return measure and aggregation of an image score: those of a policy if there is one, else the usual if None."""
     from trustseg.config.names import check_counted, check_ranks
     from trustseg.errors import unknown_name
     from trustseg.former_names import current_aggregation
@@ -84,11 +79,7 @@ class Sides(NamedTuple):
 
 
 def sides_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) -> Sides:
-    """Return the images that a model was validated on, and its test images.
-
-    Raises:
-        DataError: if it is not known whom the model has seen, or it has seen patients of the test images.
-    """
+    """Return the images that a model was validated on, and its test images."""
     from trustseg.cli.images import images_of
     from trustseg.cli.options import settings_of
     from trustseg.data.seen import require_seen, require_unseen, validation_rows
@@ -107,10 +98,6 @@ def calibration_records(folder: Path, columns: Collection[str]) -> "tuple[Path, 
 
     Every evaluation on the training data set keeps those of the clean validation images (validation.parquet). Where
     the model is calibrated, those of the calibrated model are meant.
-
-    Raises:
-        MissingFileError: if there are none.
-        DataError: if they are of images on which no policy may be fitted.
     """
     import polars as pl
 
@@ -135,11 +122,7 @@ def calibration_records(folder: Path, columns: Collection[str]) -> "tuple[Path, 
 
 
 def tested_records(folder: Path) -> Path:
-    """Return the file of the records of the test images of a run, or in a folder; of a calibrated model if there is.
-
-    Raises:
-        MissingFileError: if there are none.
-    """
+    """Return the file of the records of the test images of a run, or in a folder; of a calibrated model if there is."""
     places = (folder / f"evaluation-test{_suffix(folder)}", folder / "evaluation-test", folder)
     return _first_of([place / "records.parquet" for place in places], folder, "records.parquet")
 

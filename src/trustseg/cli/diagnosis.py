@@ -34,19 +34,12 @@ State = Literal["ok", "optional", "missing"]
 
 
 class Diagnosis(NamedTuple):
-    """What was found of one thing that was looked at.
+    """What was found of one thing that was looked at."""
 
-    Attributes:
-        check: what was looked at.
-        state: "ok"; "optional" (absent, and only some things need it); "missing" (must be mended).
-        found: what was found.
-        advice: what to do; empty if nothing.
-    """
-
-    check: str
-    state: State
-    found: str
-    advice: str = ""
+    check: str  # what was looked at
+    state: State  # "ok"; "optional" (absent, and only some things need it); "missing" (must be mended)
+    found: str  # what was found
+    advice: str = ""  # what to do; empty if nothing
 
 
 def diagnose() -> Iterator[Diagnosis]:

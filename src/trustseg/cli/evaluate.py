@@ -16,7 +16,6 @@ from trustseg.cli.options import (
     Uncalibrated,
     home_of,
     output_option,
-    own_data,
     sets_fold,
     settings_of,
 )
@@ -78,6 +77,7 @@ def evaluate(
 
     from trustseg.cli.checks import require_attacks
     from trustseg.cli.images import images_of, say_notes
+    from trustseg.config.loading import data_of_run
     from trustseg.data.seen import seen_by
     from trustseg.evaluation import is_other_data, population_of, rows_of_split, suffix_of
     from trustseg.study.surrogates import given_surrogate
@@ -86,7 +86,7 @@ def evaluate(
     pack = images_of(config.data, model=model)
     for path in config.evaluation.populations.values():
         say_notes(population_of(path, pack)[0])
-    trained = own_data(model)
+    trained = data_of_run(model)
     other = is_other_data(seen_by(model), pack, config.data.path, None if trained is None else trained.path)
     if other and not sets_fold(settings):
         config = config.model_copy(update={"data": config.data.model_copy(update={"fold": None})})
@@ -179,11 +179,7 @@ def _measure(
 def _validated(
     members: list[Path], pack: "Pack", rows: "Indices", *, split: str, allow_training_patients: bool
 ) -> "Indices | None":
-    """Check whom the members have seen; return the images that all were validated on, None if these are other data.
-
-    Raises:
-        DataError: if a member has seen one of the patients of ``rows`` and that is not allowed.
-    """
+    """Check whom the members have seen; return the images that all were validated on, None if these are other data."""
     import numpy as np
 
     from trustseg.data.seen import require_unseen, seen_by, validation_rows
@@ -207,15 +203,12 @@ def _validated(
 
 
 def _require_no_copies(model: Path, seen: "Seen", pack: "Pack", rows: "Indices") -> None:
-    """Check that other data hold no near-copies of what a model has seen, where the images of its training are at hand.
-
-    Raises:
-        DataError: if they do.
-    """
+    """Refuse near-copies of what a model has seen in other data, where the images of its training are at hand."""
     from trustseg.config import open_images
+    from trustseg.config.loading import data_of_run
     from trustseg.data.seen import require_no_copies
 
-    data = own_data(model)
+    data = data_of_run(model)
     try:
         with progress_of("opening the images of the training") as progress:
             trained = None if data is None or data.path is None else open_images(data, progress=progress)

@@ -36,10 +36,6 @@ def export(
     The file takes images (B, C, H, W), C = 1 or 3, and returns mask, probability, uncertainty, score and, with a
     policy, review. Research use only.
     """
-    from trustseg.export.writing import check_target
-
-    check_target(output, overwrite=overwrite, precision=precision, data=data)
-
     from trustseg.cli.deferring import score_of
     from trustseg.deferral import CertifiedPolicy
     from trustseg.deferral.policy_files import load_any_policy

@@ -14,24 +14,25 @@ if TYPE_CHECKING:
 
 __all__ = ["images_of", "reading_of", "say_notes"]
 
-_SHOWN = 5
 
-
-def images_of(data: "DataConfig", *, path: Path | str | None = None, model: Path | None = None) -> "Pack":
+def images_of(data: "DataConfig", *, model: Path | None = None) -> "Pack":
     """Return the pack that a configuration names, and print what was noted while its images were read.
 
-    Args:
-        data: section ``data`` of the configuration.
-        path: another data set to be read with the same settings; ``data.path`` by default.
-        model: folder of a model; deep images are scaled as those of its training were.
+    Deep images are scaled as those of the training of the ``model`` in a folder were, if one is given.
     """
     from trustseg.config import open_images
+    from trustseg.models.spec import STRIDE
 
     reading = None if model is None else reading_of(model)
     with progress_of("packing") as progress:
-        pack = open_images(data, path=path, scale=None if reading is None else reading.scale, progress=progress)
+        pack = open_images(data, scale=None if reading is None else reading.scale, progress=progress)
     say_notes(pack)
-    _say_padding(data.size)
+    below = data.size // STRIDE * STRIDE
+    if data.size != below:
+        note(
+            f"data.size={data.size} is not a multiple of {STRIDE}: the network pads each image to {below + STRIDE} "
+            f"pixels; data.size={below} or {below + STRIDE} avoids it"
+        )
     return pack
 
 
@@ -45,22 +46,10 @@ def reading_of(model: Path) -> "ModelReading | None":
     return reading
 
 
-def _say_padding(size: int) -> None:
-    """Say on stderr if the network has to pad images of this size."""
-    from trustseg.models.spec import STRIDE
-
-    below = size // STRIDE * STRIDE
-    if size != below:
-        note(
-            f"data.size={size} is not a multiple of {STRIDE}: the network pads each image to {below + STRIDE} "
-            f"pixels; data.size={below} or {below + STRIDE} avoids it"
-        )
-
-
 def say_notes(pack: "Pack") -> None:
     """Print on stderr, one line each, what was noted while the images of a pack were read, and which files it names."""
     for sentence in pack.notes:
         note(sentence)
     for what, names in (("ignored files:", pack.passed_over), ("foreground lost by resizing in", pack.lost)):
         if names:
-            note(f"{what} {first_of(names, _SHOWN)}")
+            note(f"{what} {first_of(names, 5)}")

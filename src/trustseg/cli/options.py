@@ -13,7 +13,7 @@ from trustseg.errors import ConfigError, ModelError
 from trustseg.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
-    from trustseg.config import DataConfig, RunConfig
+    from trustseg.config import RunConfig
     from trustseg.models.spec import SegmenterSpec
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "Uncalibrated",
     "home_of",
     "output_option",
-    "own_data",
     "sets_fold",
     "settings_of",
     "split_settings",
@@ -56,11 +55,7 @@ def _show_keys(wanted: bool) -> None:
 
 
 def _model_in(folder: Path) -> Path:
-    """Return the folder of the model that a run's folder holds; any other folder is taken as it is.
-
-    Raises:
-        ConfigError: if it is the folder of a mixture, which holds no model of its own.
-    """
+    """Return the folder of the model that a run's folder holds; any other folder is taken as it is."""
     if (about := folder / "cell.json").is_file():
         from trustseg.run_files import Description, read_checked
 
@@ -115,11 +110,7 @@ Draws = Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients."
 
 
 def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
-    """Return the YAML file among the settings, if any, and the key=value ones; no key holds a slash, a path may.
-
-    Raises:
-        ConfigError: if there are two files, or a key is set twice.
-    """
+    """Return the YAML file among the settings, if any, and the key=value ones; no key holds a slash, a path may."""
     pairs = [text for text in settings or [] if "=" in text and "/" not in text.partition("=")[0]]
     files = [Path(text) for text in settings or [] if text not in pairs]
     if len(files) > 1:
@@ -156,10 +147,6 @@ def settings_of(
     """Return the settings for a trained model: those of its own run unless a YAML file is given, then KEY=VALUE ones.
 
     ``usual`` are KEY=VALUE settings in place of the run's own; a file or a setting that is given wins over them.
-
-    Raises:
-        ConfigError: if no images are named, or a setting is wrong.
-        ModelError: if the settings want another head than the model has.
     """
     from trustseg.config import load_run
     from trustseg.data.reading import reading_beside
@@ -188,14 +175,6 @@ def sets_fold(settings: list[str] | None) -> bool:
     """Return whether the fold comes from the user, not from the run of the model."""
     file, pairs = split_settings(settings)
     return file is not None or any("data.fold" in _keys_in(text) for text in pairs)
-
-
-def own_data(model: Path) -> "DataConfig | None":
-    """Return the section ``data`` of the run that a model comes from, None if there is none."""
-    from trustseg.config import load_run
-
-    own = home_of(model) / "config.yaml"
-    return load_run(own, []).data if own.is_file() else None
 
 
 def home_of(model: Path) -> Path:

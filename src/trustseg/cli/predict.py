@@ -17,7 +17,6 @@ from trustseg.cli.options import (
     ScoreMeasure,
     Uncalibrated,
     output_option,
-    own_data,
 )
 from trustseg.errors import ConfigError
 
@@ -125,6 +124,7 @@ class _Ready(NamedTuple):
 def with_model(model: Path, choices: Choices) -> _Ready:
     """Return the model of a folder, with the policies that were chosen."""
     from trustseg.cli.images import reading_of
+    from trustseg.config.loading import data_of_run
     from trustseg.deferral import CertifiedPolicy, load_control
     from trustseg.deferral.policy_files import load_any_policy
     from trustseg.evaluation import load_model
@@ -157,7 +157,7 @@ def with_model(model: Path, choices: Choices) -> _Ready:
         promises += [control.statement, *([] if ONLY_CLEAN in promises else [ONLY_CLEAN])]
 
     def target() -> str | None:
-        return None if (data := own_data(model)) is None else data.target
+        return None if (data := data_of_run(model)) is None else data.target
 
     return _Ready(run, None if reading is None else reading.scale, target, promises)
 

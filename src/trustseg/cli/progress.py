@@ -23,9 +23,7 @@ _INSTANT = 2  # seconds; a tenth of the way that took less gets no line
 def progress_of(label: str, *, each: bool = False) -> Iterator[Report]:
     """Yield what a command calls with the steps that are done and those in all.
 
-    Args:
-        label: what is being done, e.g. ``"evaluating"``.
-        each: whether every step is worth a line where stderr is no terminal: an epoch, a condition.
+    ``label`` is what is being done; ``each`` step, such as an epoch, may get a line where stderr is no terminal.
     """
     if not sys.stderr.isatty():
         yield Lines(label, each=each)
@@ -43,13 +41,7 @@ class Lines:
     """Says how far a command is in plain lines: the last step always, others each, or at a tenth or 30 seconds.
 
     The time left follows from the steps since the first that was reported, as a command may go on with what was done
-    before; from the start if that was the first of all.
-
-    Args:
-        label: what is being done.
-        each: whether every step gets a line.
-        percent: whether the steps are percentages.
-        clock: gives the seconds.
+    before; from the start if that was the first of all. With ``percent`` the steps are percentages.
     """
 
     def __init__(

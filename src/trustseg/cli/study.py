@@ -175,14 +175,15 @@ def _submit(
 
 def _require(config: "StudyConfig", folder: Path) -> None:
     """Refuse, before a study writes anything, cells, a model, images or a folder that do not fit."""
-    from trustseg.cli.checks import require_attacks, require_models, require_splits, runs_of
+    from trustseg.cli.checks import require_attacks, require_models, require_splits
     from trustseg.cli.images import images_of
+    from trustseg.config import with_values
     from trustseg.study.environment import with_threads
     from trustseg.study.folder import require_kept
     from trustseg.study.runner import require_study
 
     require_study(config)
-    runs = runs_of(config)
+    runs = [with_values(config, values) for values in config.combinations()]
     require_models(runs)
     require_attacks(runs)
     if config.data.path is not None:

@@ -27,15 +27,8 @@ def watch_inbox(
 ) -> list[str]:
     """Predict the files of an inbox until Ctrl-C or SIGTERM, and return what was done, in lines.
 
-    Args:
-        run: predicts files into a folder; takes both, scale, dicom, arrived and note.
-        inbox: folder of images; only read.
-        outbox: gets a folder for each file.
-        scale: intensity scale of the model's training; without one, images of more than 8 bits are refused, as what is
-            white in them cannot depend on when they arrive.
-        dicom: meaning of the masks in DICOM objects; None writes none.
-        once: whether to stop when no file waits.
-        interval: seconds between two looks.
+    ``run`` predicts files into a folder: the outbox gets one for each file. Without the intensity scale of the model's
+    training, images of more than 8 bits are refused, as what is white in them cannot depend on when they arrive.
     """
     from trustseg.data.intensity import IntensityScale
     from trustseg.inbox import final_folder, stop_on_signals, watch

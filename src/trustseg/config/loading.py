@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from trustseg.config.data import DataConfig
 from trustseg.config.keys import annotation_of
 from trustseg.config.messages import sentence
 from trustseg.config.run import RunConfig
@@ -15,7 +16,7 @@ from trustseg.errors import ConfigError
 from trustseg.text import first_of
 from trustseg.yaml_files import read_yaml
 
-__all__ = ["load_run", "load_study", "with_values"]
+__all__ = ["data_of_run", "load_run", "load_study", "with_values"]
 
 _DEEPEST: Final = 6  # sections in sections; ours have 3
 _LONGEST: Final = 80  # characters of a setting in a message
@@ -39,6 +40,12 @@ def load_run(path: Path | str | None, overrides: Sequence[str] = ()) -> RunConfi
     """
     content = _with_overrides(RunConfig, _read(path), overrides)
     return _validated(RunConfig, content, where=str(path or "the configuration"))
+
+
+def data_of_run(model: Path) -> DataConfig | None:
+    """Return the section ``data`` of the run whose folder a model's folder lies in, None if there is none."""
+    own = (model if model.name else model.absolute()).parent / "config.yaml"
+    return load_run(own).data if own.is_file() else None
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:

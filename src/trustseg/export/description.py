@@ -13,9 +13,8 @@ from trustseg.data.resizing import Fit
 from trustseg.deferral import Policy
 from trustseg.deferral.policy_files import content_of
 from trustseg.errors import ModelError
-from trustseg.export.pipeline import Input
 
-__all__ = ["KEY", "Description", "Precision", "describe", "read_description"]
+__all__ = ["KEY", "Description", "Input", "Precision", "describe", "read_description"]
 
 KEY: Final = "trustseg"
 """Name of the metadata of an ONNX file that holds the description; in a .pt2 file it is ``trustseg.json``."""
@@ -23,6 +22,9 @@ KEY: Final = "trustseg"
 _FORMAT: Final = 1  # raised when the description, the input or the outputs change
 
 Precision = Literal["fp32", "fp16", "int8"]
+
+Input = Literal["uint8", "float32"]
+"""Type of the images: grey levels 0 to 255, or values in [0, 1] that are rounded to these."""
 
 
 class Description(BaseModel):
@@ -71,11 +73,7 @@ def describe(policy: Policy | None, **about: Any) -> Description:  # noqa: ANN40
 
 
 def read_description(text: str, *, where: str) -> Description:
-    """Return the description in the JSON of a file; ``where`` is its name.
-
-    Raises:
-        ModelError: if it is damaged, or of another version.
-    """
+    """Return the description in the JSON of a file; ``where`` is its name."""
     try:
         content = json.loads(text)
         version = content.get("format") if isinstance(content, Mapping) else None

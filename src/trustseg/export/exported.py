@@ -1,7 +1,6 @@
 """Files that ``trustseg export`` wrote: told from those of others, and run."""
 
 import hashlib
-import importlib
 import io
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 
 from trustseg.deferral import Policy
 from trustseg.deferral.policy_files import parse_policy
-from trustseg.errors import DataError, MissingFileError, MissingPackageError, ModelError, TrustsegError
+from trustseg.errors import DataError, MissingFileError, ModelError
 from trustseg.export.description import KEY, Description, read_description
 from trustseg.export.pipeline import as_input
-from trustseg.models.foreign.exported import check_content
+from trustseg.models.foreign.exported import read_program
+from trustseg.models.foreign.onnx_files import package, session_of
 
-__all__ = ["SUFFIXES", "ExportedModel", "is_exported", "open_content", "open_exported", "package"]
+__all__ = ["SUFFIXES", "ExportedModel", "is_exported", "open_content", "open_exported"]
 
 SUFFIXES: Final = (".onnx", ".pt2")
 
@@ -102,14 +102,6 @@ def open_content(content: bytes, path: Path) -> ExportedModel:
     return ExportedModel(path.name, about, hashlib.sha256(content).hexdigest(), policy, opener(content, path))
 
 
-def package(name: str) -> Any:  # noqa: ANN401 - a module
-    """Return a package of the extra ``onnx``; a MissingPackageError if it is not installed."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(f"ONNX files need {name.partition('.')[0]}; install trustseg[onnx]") from error
-
-
 def _description_in(content: bytes, path: Path) -> str | None:
     """Return the text of the description in a file, None if it has none; a ModelError if the file is damaged."""
     if path.suffix.lower() == ".onnx":
@@ -127,39 +119,25 @@ def _description_in(content: bytes, path: Path) -> str | None:
 
 
 def _open_onnx(content: bytes, path: Path) -> Runner:
-    runtime = package("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4
-    try:
-        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has no tree of errors
-        raise ModelError(f"onnxruntime cannot open '{path}'; export the model again") from error
+    session = session_of(content, str(path))
     names = [each.name for each in session.get_outputs()]
 
     def run(images: NDArray[Any]) -> Maps:
         try:
             return dict(zip(names, session.run(None, {"image": images}), strict=True))
-        except Exception as error:  # as above
+        except Exception as error:  # onnxruntime has no tree of errors
             raise ModelError(f"'{path}' fails on images {images.shape}; export the model again") from error
 
     return run
 
 
 def _open_program(content: bytes, path: Path) -> Runner:
-    try:
-        check_content(content, path)
-        module = torch.export.load(io.BytesIO(content)).module(check_guards=False)
-    except TrustsegError:
-        raise
-    except Exception as error:  # zipfile, json and torch.export raise many kinds
-        raise ModelError(f"'{path}' cannot be read as a torch.export file; export the model again") from error
+    _, module = read_program(content, path)
 
     def run(images: NDArray[Any]) -> Maps:
         try:
             with torch.no_grad():
-                given = torch.from_numpy(np.array(images))  # a copy: they may be read-only
-                found: Mapping[str, torch.Tensor] = module(given)
+                found: Mapping[str, torch.Tensor] = module(torch.from_numpy(np.array(images)))  # a copy, not read-only
         except Exception as error:  # an operator may fail in any way
             raise ModelError(f"'{path}' fails on images {images.shape}; export the model again") from error
         return {name: values.numpy() for name, values in found.items()}

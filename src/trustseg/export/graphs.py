@@ -11,10 +11,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from trustseg.errors import MissingPackageError, ModelError
+from trustseg.errors import ModelError
 from trustseg.export.description import KEY, Description
-from trustseg.export.exported import package
 from trustseg.export.pipeline import OUTPUTS, Pipeline
+from trustseg.models.foreign.onnx_files import package
 
 __all__ = ["OPSET", "as_onnx", "digamma", "lgamma", "program_of", "serialised"]
 
@@ -26,12 +26,8 @@ _TRACED: Final = (2, 3, 70, 90)  # any sizes, all different and none of them 1, 
 
 
 def program_of(pipeline: Pipeline) -> torch.export.ExportedProgram:
-    """Return the graph of a pipeline, for any batch, one or three channels and any size.
-
-    Raises:
-        ModelError: if the model does not trace to a graph.
-    """
-    images = torch.zeros(_TRACED, dtype=torch.uint8 if pipeline.kind == "uint8" else torch.float32)
+    """Return the graph of a pipeline, for any batch, one or three channels and any size."""
+    images = torch.zeros(_TRACED, dtype=getattr(torch, pipeline.about.input))
     free = {at: torch.export.Dim(_DIMENSIONS[at], min=1, max=_LARGEST[at]) for at in range(len(_TRACED))}
     try:
         with torch.no_grad(), _quiet():
@@ -57,8 +53,6 @@ def serialised(program: torch.export.ExportedProgram, about: Description, path: 
         return stream.getvalue()
     try:
         proto = as_onnx(program, ["image"], list(OUTPUTS if about.policy is not None else OUTPUTS[:-1]))
-    except ImportError as error:
-        raise MissingPackageError(f"ONNX files need {error.name}; install trustseg[onnx]") from error
     except Exception as error:  # torch.onnx has a tree of errors, but raises others too
         raise ModelError(
             f"{about.spec['architecture']} on {about.spec['encoder']} cannot be written as ONNX; export it as .pt2"

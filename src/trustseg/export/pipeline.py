@@ -1,23 +1,20 @@
 """One module from raw images to everything that ``trustseg predict`` says of them; what is exported is its graph."""
 
 import math
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trustseg.data.resizing import Fit
 from trustseg.entries import call
 from trustseg.evaluation.frames import at_size
+from trustseg.export.description import Description, Input
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-__all__ = ["OUTPUTS", "Input", "Pipeline", "as_input", "centred", "resampling", "review"]
-
-Input = Literal["uint8", "float32"]
-"""Type of the images: grey levels 0 to 255, or values in [0, 1] that are rounded to these."""
+__all__ = ["OUTPUTS", "Pipeline", "as_input", "centred", "resampling", "review"]
 
 OUTPUTS: Final = ("mask", "probability", "uncertainty", "score", "review")
 """What a file returns, in this order; ``review`` only where a policy was exported with the model."""
@@ -34,34 +31,21 @@ class Pipeline(nn.Module):
     """Raw images of any size in; mask, probability, uncertainty, score and review out.
 
     It computes what ``trustseg.evaluation.predict`` does, from the same functions; only the resize is written anew,
-    because a graph has to build its weights from the size of the image. Names are those of ``export_model``; a
-    ``threshold`` of None returns no ``review``.
+    because a graph has to build its weights from the size of the image. Without a policy there is no ``review``.
     """
 
     channels: Tensor
     luma: Tensor
 
-    def __init__(
-        self,
-        model: BeliefModel,
-        *,
-        measure: str,
-        aggregation: str,
-        threshold: float | None = None,
-        fit: Fit = "squash",
-        kind: Input = "uint8",
-    ) -> None:
+    def __init__(self, model: BeliefModel, about: Description) -> None:
         super().__init__()
         self.model = model
-        self.measure = measure
-        self.aggregation = aggregation
-        self.threshold = threshold
-        self.fit = fit
-        self.kind = kind
+        self.about = about
         # Which channels are red, green and blue of an image of 0 to 3 channels. 2 channels, or more than 3, point to a
         # channel or row that does not exist, so that the graph fails and guesses nothing.
         self.register_buffer("channels", torch.tensor([[9, 9, 9], [0, 0, 0], [9, 9, 9], [0, 1, 2]]), persistent=False)
         self.register_buffer("luma", torch.tensor(_LUMA).view(1, 3, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Return the results for images (B, C, H, W), C = 1 or 3.
@@ -71,18 +55,18 @@ class Pipeline(nn.Module):
             (B, 1, H, W) in the unit of the measure; ``score`` (B,), higher = less sure; ``review`` (B,) bool.
         """
         height, width = image.shape[-2:]
-        size = self.model.spec.size
-        top, left, rows, columns = (0, 0, size, size) if self.fit == "squash" else centred(height, width, size=size)
+        size, fit = self.model.spec.size, self.about.fit
+        top, left, rows, columns = (0, 0, size, size) if fit == "squash" else centred(height, width, size=size)
         along_rows, row_sum = resampling(height, rows, start=top, size=size)
         along_columns, column_sum = resampling(width, columns, start=left, size=size)
         total = along_rows @ self._levels(image).double() @ along_columns.T
         squares = torch.round(total / (row_sum * column_sum)).float() / 255
         belief = self.model.belief(squares)
-        maps = torch.cat([belief.probability, MEASURES[self.measure](belief)], dim=1)
-        if self.fit == "pad":  # not by slices, which would bind the graph to the shapes it was traced with
+        maps = torch.cat([belief.probability, MEASURES[self.about.measure](belief)], dim=1)
+        if fit == "pad":  # not by slices, which would bind the graph to the shapes it was traced with
             maps = maps.index_select(-2, torch.arange(rows) + top).index_select(-1, torch.arange(columns) + left)
         probability, uncertainty = maps[:, :1], maps[:, 1:]
-        score = call(AGGREGATIONS, self.aggregation, kind="aggregation")(uncertainty, probability)
+        score = call(AGGREGATIONS, self.about.aggregation, kind="aggregation")(uncertainty, probability)
         probability = at_size(probability, (height, width))
         found = {
             "mask": (probability > 0.5).to(torch.uint8),
@@ -90,12 +74,14 @@ class Pipeline(nn.Module):
             "uncertainty": at_size(uncertainty, (height, width)),
             "score": score,
         }
-        return found if self.threshold is None else {**found, "review": review(score, self.threshold)}
+        if (policy := self.about.policy) is not None:
+            found["review"] = review(score, float(policy["threshold"]))
+        return found
 
     def _levels(self, image: Tensor) -> Tensor:
         """Return whole grey levels 0 to 255 (B, 1 or 3, H, W), as ``trustseg.data.intensity.render`` does."""
         levels = image.index_select(1, self.channels[image.shape[1]])
-        if self.kind == "float32":
+        if self.about.input == "float32":
             levels = torch.round(levels.double().clamp(0, 1) * 255)
         levels = levels.float()
         if self.model.spec.channels == 3:

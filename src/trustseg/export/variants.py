@@ -16,10 +16,11 @@ from trustseg.data import Pack, open_dataset
 from trustseg.data.module import PackRows, as_images
 from trustseg.errors import ConfigError, ModelError
 from trustseg.export.description import KEY, Description
-from trustseg.export.exported import ExportedModel, package
+from trustseg.export.exported import ExportedModel
 from trustseg.export.pipeline import as_input
 from trustseg.metrics import dice, expected_calibration_error
 from trustseg.models import BeliefModel, Segmenter
+from trustseg.models.foreign.onnx_files import folded, package
 
 __all__ = ["Change", "Images", "change_of", "halved", "images_for", "quantised"]
 
@@ -73,12 +74,7 @@ def halved(model: BeliefModel) -> BeliefModel:
 
 
 def images_for(data: Path, about: Description, *, quantised: bool) -> Images:
-    """Return the images with masks in a data set, read as ``about`` says, none of them for both purposes.
-
-    Raises:
-        ConfigError: if there are too few images with masks.
-        DataError: if the data cannot be used.
-    """
+    """Return the images with masks in a data set, read as ``about`` says, none of them for both purposes."""
     pack = open_dataset(data, size=about.size, channels=about.channels, fit=about.fit, scale=about.scale)
     known = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
     drawn = np.random.default_rng(0).permutation(known)
@@ -111,9 +107,6 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
 
     Weights are rounded per channel; the ranges of activations are those seen on some images (post-training static
     quantisation of onnxruntime). ``about`` is what the new file will say of itself.
-
-    Raises:
-        ModelError: if onnxruntime cannot quantise it.
     """
     pixels, kind = images.pack.images, about.input
     batches = ({"image": as_input(np.array(pixels[row : row + 1]), kind)} for row in images.ranges.tolist())
@@ -121,13 +114,14 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
     quantization, onnx = package("onnxruntime.quantization"), package("onnx")
 
     with tempfile.TemporaryDirectory() as folder:
-        folded, result = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
+        result = Path(folder, "int8.onnx")
         before = logging.root.manager.disable
         logging.disable(max(before, logging.WARNING))  # it advises a pass that is already done
         try:
-            _fold(content, folded)
             quantization.quantize_static(
-                str(folded),
+                folded(
+                    content, "the model"
+                ),  # batch normalisation belongs into the convolutions before they are rounded
                 str(result),
                 reader,
                 quant_format=quantization.QuantFormat.QDQ,
@@ -142,13 +136,3 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
     onnx.helper.set_model_props(model, {KEY: about.text()})
     written: bytes = model.SerializeToString()
     return written
-
-
-def _fold(content: bytes, path: Path) -> None:
-    """Write a model with batch normalisation folded into the convolutions, which quantisation needs."""
-    runtime = package("onnxruntime")
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 4
-    runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

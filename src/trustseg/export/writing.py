@@ -11,30 +11,24 @@ import torch
 
 from trustseg.beliefs import Bernoulli, Beta
 from trustseg.calibration import Calibrated
-from trustseg.config import load_run
+from trustseg.config.loading import data_of_run
 from trustseg.data.reading import reading_beside
 from trustseg.data.seen import seen_by, splits_file
 from trustseg.deferral import Policy, check_model
 from trustseg.entries import name_in
 from trustseg.errors import ConfigError, ModelError, RunError
 from trustseg.evaluation import hash_of_model, load_model
-from trustseg.export.description import Description, Precision, describe
-from trustseg.export.exported import SUFFIXES, ExportedModel, open_content, package
+from trustseg.export.description import Description, Input, Precision, describe
+from trustseg.export.exported import SUFFIXES, ExportedModel, open_content
 from trustseg.export.graphs import OPSET, program_of, serialised
-from trustseg.export.pipeline import Input, Pipeline, as_input
+from trustseg.export.pipeline import Pipeline, as_input
 from trustseg.export.variants import Change, change_of, halved, images_for, quantised
 from trustseg.files import read_json, replacing
 from trustseg.models import BeliefModel
+from trustseg.models.foreign.onnx_files import package
 from trustseg.uncertainty import AGGREGATIONS, require_given
 
-__all__ = [
-    "COMPONENTS",
-    "PADDED",
-    "Written",
-    "check_target",
-    "export_model",
-    "pipeline_of",
-]
+__all__ = ["COMPONENTS", "PADDED", "Written", "export_model"]
 
 _TOLERANCE: Final = 1e-4  # between the file and the model, of everything that it returns
 COMPONENTS: Final = frozenset({"lesion_mean", "lesion_max"})  # label them, which no operator of ONNX does
@@ -48,7 +42,6 @@ class Written:
     Attributes:
         path: the file.
         size: of the file in bytes.
-        opset: of ONNX; None for torch.export.
         difference: largest difference between the file and the model on noise, over all outputs but the mask.
         milliseconds: median time for one image of the model's own size, on the CPU.
         threads: that it took this time on.
@@ -58,7 +51,6 @@ class Written:
 
     path: Path
     size: int
-    opset: int | None
     difference: float
     milliseconds: float
     threads: int
@@ -68,20 +60,15 @@ class Written:
     def facts(self) -> list[str]:
         """Return format, size and time, a line each."""
         side = self.model.description.size
-        form = "torch.export" if self.opset is None else f"ONNX, opset {self.opset}"
+        form = f"ONNX, opset {OPSET}" if self.path.suffix.lower() == ".onnx" else "torch.export"
         return [
             f"{form}, {self.model.description.precision}, {self.size / 1e6:.1f} MB",
             f"{self.milliseconds:.1f} ms per image of {side} x {side} pixels on the CPU, threads: {self.threads}",
         ]
 
 
-def check_target(path: Path, *, overwrite: bool, precision: Precision = "fp32", data: Path | None = None) -> None:
-    """Check that a model can be exported to a file.
-
-    Raises:
-        ConfigError: if its suffix says no format, or it exists, or ``precision`` and ``data`` do not go together.
-        MissingPackageError: for an ONNX file without the extra ``onnx``.
-    """
+def _check_target(path: Path, *, overwrite: bool, precision: Precision, data: Path | None) -> None:
+    """Check that a model can be exported to a file: its name, whether it exists, precision and data, packages."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"'{path}' says no format by its suffix; name it .onnx (ONNX) or .pt2 (torch.export)")
     if path.exists() and not (overwrite and path.is_file()):
@@ -133,14 +120,14 @@ def export_model(
         ModelError: if the model or score cannot be a graph.
         RunError: if the file returns other numbers than the model.
     """
-    check_target(path, overwrite=overwrite, precision=precision, data=data)
+    _check_target(path, overwrite=overwrite, precision=precision, data=data)
     model = load_model(folder, uncalibrated=uncalibrated)
     if policy is not None:
         check_model(policy, hash_of_model(model))
         measure, aggregation = policy.measure, policy.aggregation
     about = _description_of(folder, model, measure=measure, aggregation=aggregation, policy=policy, kind=kind)
     images = None if data is None else images_for(data, about, quantised=precision == "int8")
-    pipeline = pipeline_of(model, about)
+    pipeline = Pipeline(model, about)
     content = serialised(program_of(pipeline), about, path)
     opened = open_content(content, path)
     difference, change = _difference(opened, pipeline), None
@@ -151,15 +138,14 @@ def export_model(
         if precision == "int8" and images is not None:
             content = quantised(content, images, about)
         else:
-            content = serialised(program_of(pipeline_of(halved(model), about)), about, path)
+            content = serialised(program_of(Pipeline(halved(model), about)), about, path)
         opened = open_content(content, path)
         difference = _difference(opened, pipeline)
         change = None if images is None else change_of(full, opened, images)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-    opset = OPSET if path.suffix.lower() == ".onnx" else None
     milliseconds = _milliseconds_of(opened)
-    return Written(path, len(content), opset, difference, milliseconds, torch.get_num_threads(), opened, change)
+    return Written(path, len(content), difference, milliseconds, torch.get_num_threads(), opened, change)
 
 
 def _description_of(
@@ -181,7 +167,7 @@ def _description_of(
         )
     calibration = model.calibration if isinstance(model, Calibrated) else None
     seen_by(folder)  # refuses a damaged or lost file
-    seen, own = splits_file(folder), folder.absolute().parent / "config.yaml"
+    seen, data = splits_file(folder), data_of_run(folder)
     return describe(
         policy,
         model=hash_of_model(model),
@@ -192,22 +178,9 @@ def _description_of(
         fit="squash" if reading is None else reading.fit,
         white=None if reading is None else reading.white,
         input=kind,
-        target=load_run(own, []).data.target if own.is_file() else None,
+        target=None if data is None else data.target,
         seen=read_json(seen) if seen.exists() else None,
     )
-
-
-def pipeline_of(model: BeliefModel, about: Description) -> Pipeline:
-    """Return the module whose graph is exported, in eval mode."""
-    pipeline = Pipeline(
-        model.eval(),
-        measure=about.measure,
-        aggregation=about.aggregation,
-        threshold=None if about.policy is None else float(about.policy["threshold"]),
-        fit=about.fit,
-        kind=about.input,
-    )
-    return pipeline.eval().requires_grad_(False)
 
 
 def _noise(height: int, width: int, *, batch: int, channels: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -223,7 +196,7 @@ def _difference(opened: ExportedModel, pipeline: Pipeline) -> float:
     counts = AGGREGATIONS[name_in(opened.description.aggregation)].facts.counts
     for height, width, batch, channels in ((size, size, 1, 1), (size + 40, size + 9, 2, 3), (31, 90, 1, 1)):
         images = _noise(height, width, batch=batch, channels=channels)
-        given = torch.from_numpy(as_input(images, pipeline.kind))
+        given = torch.from_numpy(as_input(images, pipeline.about.input))
         with torch.no_grad():
             expected = pipeline(given)
         found = opened(images)

@@ -90,6 +90,14 @@ def write_onnx(path: Path, *, last: str = "", opset: int = 17, shape: Sequence[s
     return path
 
 
+def rewired(path: Path, change: Callable[[Any], object]) -> Path:
+    """Change the graph of an ONNX file."""
+    model = onnx.load(path)
+    change(model.graph)
+    onnx.save(model, path)
+    return path
+
+
 def write_export(path: Path, network: nn.Module, *, size: int = SIZE) -> Path:
     """Write a network with torch.export, for any batch and size."""
     free = torch.export.Dim.AUTO
@@ -107,6 +115,12 @@ def write_script(path: Path, network: nn.Module) -> Path:
         script: Any = torch.jit.trace(network.eval(), torch.rand(2, 3, SIZE, SIZE))  # type: ignore[no-untyped-call]
         script.save(str(path))
     return path
+
+
+def check_same(run: Callable[[Tensor], Tensor], given: Tensor, expected: Callable[[Tensor], Tensor]) -> None:
+    """Check that two networks return the same."""
+    with torch.no_grad():
+        torch.testing.assert_close(run(given), expected(given), atol=1e-5, rtol=1e-5)
 
 
 def make() -> nn.Module:

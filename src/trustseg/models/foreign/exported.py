@@ -22,7 +22,7 @@ from trustseg.errors import ModelError
 from trustseg.models.foreign.network import Facts, ForeignNetwork, SelectedOutput, activated, first_line, noise, probe
 from trustseg.models.foreign.stripping import strip_graph
 
-__all__ = ["check_content", "open_export"]
+__all__ = ["open_export", "read_program"]
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _OPERATORS: Final = re.compile(
@@ -50,16 +50,7 @@ def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> Fo
     """Return the network of a file that ``torch.export.save`` wrote; ``trust_code`` allows unusual operators."""
     content = path.read_bytes()
     facts = Facts(path.name, "torch.export", hashlib.sha256(content).hexdigest())
-    try:
-        check_content(content, path, trust_code=trust_code)
-        program = torch.export.load(io.BytesIO(content))
-        module = program.module(check_guards=False)
-    except ModelError:
-        raise
-    except Exception as error:  # zipfile, json and torch.export raise many kinds
-        raise ModelError(
-            f"'{path}' cannot be read as a torch.export file ({first_line(error)}); write it with torch.export.save"
-        ) from error
+    program, module = read_program(content, path, trust_code=trust_code)
     names = program.graph_signature.user_inputs
     nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     if len(nodes) != 1 or not isinstance(nodes[0].meta.get("val"), Tensor) or nodes[0].meta["val"].ndim != 4:
@@ -76,7 +67,23 @@ def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> Fo
     return ForeignNetwork(facts, whole.requires_grad_(False), activation=activation)
 
 
-def check_content(content: bytes, path: Path, *, trust_code: bool = False) -> None:
+def read_program(
+    content: bytes, path: Path, *, trust_code: bool = False
+) -> tuple[torch.export.ExportedProgram, torch.fx.GraphModule]:
+    """Return the program in the content of a file, and its module; a ModelError if it is damaged or not trusted."""
+    try:
+        _check_content(content, path, trust_code=trust_code)
+        program = torch.export.load(io.BytesIO(content))
+        return program, program.module(check_guards=False)
+    except ModelError:
+        raise
+    except Exception as error:  # zipfile, json and torch.export raise many kinds
+        raise ModelError(
+            f"'{path}' cannot be read as a torch.export file ({first_line(error)}); write it with torch.export.save"
+        ) from error
+
+
+def _check_content(content: bytes, path: Path, *, trust_code: bool) -> None:
     """Raise a ModelError if the file holds pickles, or code that is not trusted."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         files = {name.partition("/")[2]: name for name in archive.namelist()}

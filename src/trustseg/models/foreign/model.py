@@ -18,11 +18,11 @@ class ForeignModel(nn.Module):
     """A network with the conventions of its input and output, behind the contract of ``trustseg.models``.
 
     Images (B, C, H, W) of any size, grey or RGB whatever the network takes, give a Bernoulli belief at the size of the
-    images; a model of trustseg gives its own belief.
+    images.
 
     Attributes:
         network: what is called.
-        conventions: of its input and output; None for a model of trustseg.
+        conventions: of its input and output.
         name: of its file or function.
         size: side of the squares that it needs, None if any.
         channels: that it takes, 1 or 3.
@@ -39,12 +39,10 @@ class ForeignModel(nn.Module):
 
     passes: Final = 1
 
-    def __init__(self, network: ForeignNetwork, conventions: Conventions | None) -> None:
+    def __init__(self, network: ForeignNetwork, conventions: Conventions) -> None:
         super().__init__()
-        if conventions is None and not network.own:
-            raise ModelError(f"'{network.facts.name}' needs conventions; find them with find_conventions")
         facts = network.facts
-        if conventions is not None and conventions.size and facts.size not in (None, conventions.size):
+        if conventions.size and facts.size not in (None, conventions.size):
             raise ModelError(f"'{facts.name}' needs images of {facts.size} pixels, but size is {conventions.size}")
         self.network = network
         self.conventions = conventions
@@ -54,15 +52,11 @@ class ForeignModel(nn.Module):
     @property
     def gradients(self) -> bool:
         """Return whether beliefs can be differentiated by images."""
-        hard = self.conventions is not None and self.conventions.output == "labels"
-        return self.network.gradients and not hard
+        return self.network.gradients and self.conventions.output != "labels"
 
     @property
     def spec(self) -> SegmenterSpec:
-        """Return a description in the form of our own models': a Bernoulli head unless it is one of them."""
-        if self.network.own and self.network.module is not None:
-            spec: SegmenterSpec = self.network.module.spec  # type: ignore[assignment]  # a Segmenter
-            return spec
+        """Return a description in the form of our own models', with a Bernoulli head."""
         return SegmenterSpec(self.name, "unknown", "bernoulli", channels=self.channels, size=self.size or 224)
 
     def weights(self) -> bytes:
@@ -75,28 +69,28 @@ class ForeignModel(nn.Module):
         digest = f", sha256 {facts.digest}" if facts.digest else ""
         size = f"{facts.size} x {facts.size} pixels only" if facts.size else "any size"
         takes = "grey images" if self.channels == 1 else "images of 3 channels"
-        sentences = [f"{facts.name}: {facts.form}{digest}.", f"It takes {takes}, {size}."]
-        if self.conventions is not None:
-            sentences += self.conventions.describe()
-        if self.network.activation is not None and self._stripped:
+        sentences = [
+            f"{facts.name}: {facts.form}{digest}.",
+            f"It takes {takes}, {size}.",
+            *self.conventions.describe(),
+        ]
+        if self._stripped:
             sentences.append(
                 f"Log-odds are computed from what its last {self.network.activation} gets, so that gradients do not "
                 "vanish where it saturates."
             )
-        elif self.gradients and self.conventions is not None and self.conventions.output in ("probability", "softmax"):
+        elif self.gradients and self.conventions.output in ("probability", "softmax"):
             sentences.append("Where its output is a probability of exactly 1 in float32, no gradient comes back.")
         return [*sentences, *facts.notes]
 
     @property
     def _stripped(self) -> bool:
         """Whether the output is computed before the last activation."""
-        form = self.conventions.output if self.conventions is not None else ""
-        return (self.network.activation, form) in (("sigmoid", "probability"), ("softmax", "softmax"))
+        found = (self.network.activation, self.conventions.output)
+        return found in (("sigmoid", "probability"), ("softmax", "softmax"))
 
     def forward(self, images: Tensor) -> Belief:
         """Return the belief about each pixel of ``images``."""
-        if self.conventions is None:
-            return self.network.belief(images)
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ShapeError(f"images must be (B, 1 or 3, H, W), got {tuple(images.shape)}")
         if images.requires_grad and torch.is_grad_enabled() and not self.gradients:

@@ -87,6 +87,8 @@ def with_weights(module: nn.Module, facts: Facts, weights: Path | None, *, outpu
 def open_folder(folder: Path, *, output: str | int | None) -> ForeignNetwork:
     """Return the network of a folder with ``config.json`` and ``model.safetensors``: smp, or a SegFormer."""
     file = folder / "model.safetensors"
+    if (folder / "model.json").is_file():
+        raise ModelError(f"'{folder}' is a model of trustseg; open it with Segmenter.load")
     if not file.is_file():
         raise MissingFileError(f"no model.safetensors in '{folder}'; write it with save_pretrained; no pickle is read")
     config = read_json(folder / "config.json")
@@ -189,18 +191,17 @@ def _is_state_dict(value: object) -> bool:
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load all tensors into a module, one prefix in front of every name taken off; raise a ModelError on a misfit."""
-    expected = module.state_dict()
+    expected, misfits = module.state_dict(), []
     for prefix in ("", "module.", "model.", "net.", "network."):
-        named = {name.removeprefix(prefix): value for name, value in tensors.items()}
-        if prefix and not all(name.startswith(prefix) for name in tensors):
-            continue
-        wrong = [name for name in named if name not in expected or named[name].shape != expected[name].shape]
-        missing = [name for name in expected if name not in named and not name.endswith("num_batches_tracked")]
-        if not wrong and not missing:
-            module.load_state_dict(named, strict=False)
-            return
-    wrong = [name for name in tensors if name not in expected or tensors[name].shape != expected[name].shape]
-    missing = [name for name in expected if name not in tensors]
+        if all(name.startswith(prefix) for name in tensors):
+            named = {name.removeprefix(prefix): value for name, value in tensors.items()}
+            wrong = [name for name in named if name not in expected or named[name].shape != expected[name].shape]
+            missing = [name for name in expected if name not in named and not name.endswith("num_batches_tracked")]
+            if not wrong and not missing:
+                module.load_state_dict(named, strict=False)
+                return
+            misfits.append((wrong, missing))
+    wrong, missing = misfits[0]  # by the names in the file
     what = f"'{wrong[0]}' has no place of its shape" if wrong else f"'{missing[0]}' is missing"
     raise ModelError(f"'{path}' does not fit the network: {what} ({len(wrong)} misfits, {len(missing)} missing)")
 

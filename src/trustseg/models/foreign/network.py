@@ -8,7 +8,6 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from trustseg.beliefs import Belief
 from trustseg.errors import ModelError, QuestionError, TrustsegError
 
 __all__ = [
@@ -32,27 +31,17 @@ _PARITY: Final = 1e-3  # of the largest output
 
 @dataclass(slots=True, eq=False)
 class Facts:
-    """What is known of a network besides its numbers.
+    """What is known of a network besides its numbers."""
 
-    Attributes:
-        name: of the file or function.
-        form: the kind of file, e.g. ``"ONNX"``.
-        digest: SHA-256 of the file with the weights; empty where there is none.
-        channels: of the input, None if unknown.
-        size: side of the square that it needs, None if any.
-        batch: images that it needs at once, None if any number.
-        given: conventions that the file itself states, by field of ``Conventions``.
-        notes: sentences on what was found.
-    """
-
-    name: str
-    form: str
-    digest: str
-    channels: int | None = None
-    size: int | None = None
-    batch: int | None = None
+    name: str  # of the file or function
+    form: str  # the kind of file, e.g. "ONNX"
+    digest: str  # SHA-256 of the file with the weights; empty where there is none
+    channels: int | None = None  # of the input, None if unknown
+    size: int | None = None  # side of the square that it needs, None if any
+    batch: int | None = None  # images that it needs at once, None if any number
+    # conventions that the file itself states, by field of `Conventions`
     given: dict[str, object] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # sentences on what was found
 
     def fix(self, batch: int | None, channels: int | None, height: int | None, width: int | None) -> None:
         """Note the shape of the input as far as a file fixes it; a ModelError if no image has it."""
@@ -71,7 +60,6 @@ class ForeignNetwork(nn.Module):
         module: the part with gradients, None where there is none.
         predict: the same without gradients, where that is another program (onnxruntime); None: ``module`` itself.
         activation: the last activation, where ``module`` and ``predict`` return what it gets instead of what it gives.
-        own: whether it returns beliefs, as models of trustseg do.
     """
 
     def __init__(
@@ -81,14 +69,12 @@ class ForeignNetwork(nn.Module):
         *,
         predict: Callable[[Tensor], Tensor] | None = None,
         activation: Activation | None = None,
-        own: bool = False,
     ) -> None:
         super().__init__()
         self.facts = facts
         self.module = module
         self.predict = predict
         self.activation = activation
-        self.own = own
 
     @property
     def gradients(self) -> bool:
@@ -115,13 +101,6 @@ class ForeignNetwork(nn.Module):
             return run(inputs)
         filled = torch.cat([inputs, inputs[-1:].expand(-count % size, -1, -1, -1)])
         return torch.cat([run(part) for part in torch.split(filled, size)])[:count]
-
-    def belief(self, images: Tensor) -> Belief:
-        """Return the belief of a model of trustseg."""
-        if not self.own or self.module is None:
-            raise ModelError(f"'{self.facts.name}' returns numbers, not beliefs; wrap it in ForeignModel")
-        belief: Belief = self.module(images)
-        return belief
 
     def check_parity(self, inputs: Tensor) -> None:
         """Leave gradients aside, with a note, unless both programs agree on these inputs."""
@@ -216,7 +195,7 @@ def _shapes(found: Mapping[str, Tensor]) -> str:
 
 def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
     """Return what a network returns for some noise, and note in ``facts`` the channels and size that it takes."""
-    failure: Exception | None = None
+    failures: list[Exception] = []
     choices = product(
         [facts.channels] if facts.channels else [3, 1],
         [facts.size] if facts.size else _SIZES,
@@ -228,7 +207,7 @@ def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
         except TrustsegError:
             raise
         except Exception as error:  # somebody's network may fail in any way
-            failure = failure or error
+            failures.append(error)
             continue
         facts.channels = channels
         if batch == 1:
@@ -236,10 +215,8 @@ def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
         if facts.size is None and size != _SIZES[0] and _is_fixed(run, channels, size, batch):
             facts.size = size
         return raw
-    reason = first_line(failure) if failure is not None else ""
-    raise ModelError(
-        f"'{facts.name}' cannot be run on images of {facts.channels or '1 or 3'} channels ({reason}); wrap it"
-    ) from failure
+    why = f"on images of {facts.channels or '1 or 3'} channels ({first_line(failures[0])})"
+    raise ModelError(f"'{facts.name}' cannot be run {why}; wrap it") from failures[0]
 
 
 def first_line(error: Exception) -> str:

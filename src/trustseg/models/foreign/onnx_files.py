@@ -17,7 +17,7 @@ from trustseg.errors import MissingPackageError, ModelError, QuestionError
 from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, first_line, noise, probe
 from trustseg.models.foreign.stripping import is_equal
 
-__all__ = ["open_onnx"]
+__all__ = ["folded", "open_onnx", "package", "session_of"]
 
 _TYPES: Final = {1: torch.float32, 2: torch.uint8, 10: torch.float16, 11: torch.float64}  # onnx.TensorProto
 
@@ -52,16 +52,17 @@ def open_onnx(path: Path, *, output: str | int | None) -> ForeignNetwork:
     return network
 
 
-def _package(name: str) -> Any:  # noqa: ANN401 - a module
+def package(name: str) -> Any:  # noqa: ANN401 - a module
+    """Return a package of the extra ``onnx``; a MissingPackageError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingPackageError(f"an ONNX model needs {name}; run 'pip install trustseg[onnx]'") from error
+        raise MissingPackageError(f"ONNX files need {name.partition('.')[0]}; install trustseg[onnx]") from error
 
 
 def _read(path: Path, facts: Facts) -> Any:  # noqa: ANN401 - a protocol buffer
     """Return the model with its weights in memory, all of which lie in the folder of the file."""
-    onnx = _package("onnx")
+    onnx = package("onnx")
     content = path.read_bytes()
     digest = hashlib.sha256(content)
     try:
@@ -88,7 +89,7 @@ def _read(path: Path, facts: Facts) -> Any:  # noqa: ANN401 - a protocol buffer
 
 def _external(model: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - a protocol buffer
     """Yield each tensor that lies in another file, and the path of that file."""
-    onnx = _package("onnx")
+    onnx = package("onnx")
     for tensor in onnx.external_data_helper._get_all_tensors(model):
         for entry in tensor.external_data:
             if entry.key == "location":
@@ -151,7 +152,7 @@ def _strip(model: Any, *, channels_last: bool) -> Activation | None:  # noqa: AN
 
 def _runner(model: Any, given: _Input, name: str) -> Callable[[Tensor], Tensor]:  # noqa: ANN401 - a protocol buffer
     """Return a function that runs the graph in onnxruntime."""
-    session = _session(model, name)
+    session = session_of(model.SerializeToString(), name)
 
     def run(inputs: Tensor) -> Tensor:
         values = _laid_out(inputs.detach().cpu(), given)
@@ -161,34 +162,34 @@ def _runner(model: Any, given: _Input, name: str) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _session(model: Any, name: str, *, folded: Path | None = None) -> Any:  # noqa: ANN401 - of onnxruntime
+def session_of(content: bytes, name: str, *, write: Path | None = None) -> Any:  # noqa: ANN401 - of onnxruntime
     """Return a session of onnxruntime; it writes the graph with its constants folded to a file if one is named."""
-    runtime = _package("onnxruntime")
+    runtime = package("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    if folded is not None:
+    options.log_severity_level = 4
+    if write is not None:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(folded)
+        options.optimized_model_filepath = str(write)
     try:
-        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no tree of errors
         raise ModelError(f"onnxruntime cannot open '{name}' ({first_line(error)}); export it again") from error
 
 
-def _folded(model: Any, name: str) -> Any:  # noqa: ANN401 - a protocol buffer
+def folded(content: bytes, name: str) -> Any:  # noqa: ANN401 - a protocol buffer
     """Return the graph with its constants computed, batch normalisation folded, and no empty inputs at the end.
 
     onnx2torch takes an empty optional input for a value that is not constant.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "folded.onnx")
-        _session(model, name, folded=file)
-        folded = _package("onnx").load(file)
-    for node in folded.graph.node:
+        session_of(content, name, write=file)
+        model = package("onnx").load(file)
+    for node in model.graph.node:
         while node.input and not node.input[-1]:
             node.input.pop()
-    return folded
+    return model
 
 
 def _laid_out(inputs: Tensor, given: _Input) -> Tensor:
@@ -228,11 +229,11 @@ def _converted(model: Any, given: _Input, facts: Facts) -> nn.Module | None:  # 
     if not given.dtype.is_floating_point:
         facts.notes.append("No gradients: its input is whole numbers.")
         return None
-    converter = _package("onnx2torch")
+    converter = package("onnx2torch")
     try:
-        folded = _folded(model, facts.name)
-        _teach_later_versions(folded)
-        graph = converter.convert(folded)
+        plain = folded(model.SerializeToString(), facts.name)
+        _teach_later_versions(plain)
+        graph = converter.convert(plain)
     except Exception as error:  # a converter that meets the unknown may raise anything
         facts.notes.append(f"No gradients: it cannot be converted to torch ({first_line(error)}).")
         return None
@@ -245,7 +246,7 @@ def _teach_later_versions(model: Any) -> None:  # noqa: ANN401 - a protocol buff
     Most later versions only add types. Whether the results are right is not assumed: they have to agree with
     onnxruntime (``ForeignNetwork.check_parity``), or gradients are left aside.
     """
-    onnx, registry = _package("onnx"), _package("onnx2torch.node_converters.registry")
+    onnx, registry = package("onnx"), package("onnx2torch.node_converters.registry")
     versions = {each.domain: each.version for each in model.opset_import}
     for domain, kind in {(node.domain, node.op_type) for node in model.graph.node}:
         try:

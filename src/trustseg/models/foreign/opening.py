@@ -1,7 +1,6 @@
 """Opening a model of any supported form."""
 
 import copy
-import hashlib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from trustseg.models.foreign.exported import open_export
 from trustseg.models.foreign.modules import open_folder, open_function, open_script, with_weights
 from trustseg.models.foreign.network import Facts, ForeignNetwork, probe, select
 from trustseg.models.foreign.onnx_files import open_onnx
-from trustseg.models.segmenter import Segmenter
 
 __all__ = ["open_model"]
 
@@ -32,7 +30,7 @@ def open_model(
 
     Args:
         source: ``model.onnx``, ``model.pt2``, a TorchScript file (``.pt``, ``.ts``, ``.torchscript``),
-            ``package.module:function``, a folder (of trustseg, segmentation_models.pytorch or a SegFormer), an
+            ``package.module:function``, a folder (of segmentation_models.pytorch or a SegFormer), an
             ``nn.Module``, or an object with MAITE's protocol of segmentation.
         weights: state dict for a function or module.
         trust_code: whether code that comes with the model may run: TorchScript, a function.
@@ -57,7 +55,7 @@ def open_model(
     if weights is not None:
         raise ModelError(f"--weights is for package.module:function; '{source}' holds its own weights")
     if path.is_dir():
-        return _own(path) if (path / "model.json").is_file() else open_folder(path, output=output)
+        return open_folder(path, output=output)
     match path.suffix.lower():
         case ".onnx":
             return open_onnx(path, output=output)
@@ -86,14 +84,6 @@ def _check_script(path: Path) -> None:
             f"'{path}' is no TorchScript but a pickle, which is not read; export the model to ONNX, or give "
             "package.module:function, and this file as --weights if it is a state dict"
         )
-
-
-def _own(folder: Path) -> ForeignNetwork:
-    """Return a model of trustseg."""
-    segmenter = Segmenter.load(folder)
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    facts = Facts(folder.name, "trustseg", digest, channels=segmenter.spec.channels)
-    return ForeignNetwork(facts, segmenter, own=True)
 
 
 def _maite(model: Any, output: str | int | None) -> ForeignNetwork:  # noqa: ANN401 - any object

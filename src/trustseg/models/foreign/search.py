@@ -187,16 +187,16 @@ def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, object])
         other = "crop" if min(height, width) >= size else "pad" if max(height, width) <= size else None
         return [{"size": size, "fit": fit} for fit in ("resize", other) if fit is not None]
     tried: list[dict[str, Any]] = [{}, {"fit": "pad"}]
-    failure: Exception | None = None
+    failures: list[Exception] = []
     for each in tried:
         try:
             _outputs(network, images[:1], Conventions(**each))
         except Exception as error:  # somebody's network may fail in any way
-            failure = failure or error
-            continue
-        return [each]
-    reason = "" if failure is None else first_line(failure)
-    raise ModelError(f"'{network.facts.name}' cannot be run on images of {width}x{height} pixels ({reason}); set size")
+            failures.append(error)
+        else:
+            return [each]
+    why = f"on images of {width}x{height} pixels ({first_line(failures[0])})"
+    raise ModelError(f"'{network.facts.name}' cannot be run {why}; set size")
 
 
 def _inputs(
@@ -224,14 +224,9 @@ def _inputs(
 
 def _outputs(network: ForeignNetwork, images: Tensor, base: Conventions) -> tuple[Tensor, Tensor]:
     """Return the input of the first batch, and the raw output of all images."""
-    found = []
-    first: Tensor | None = None
     with torch.no_grad():
-        for batch in torch.split(images, _BATCH):
-            given = prepared(batch, base, channels=network.facts.channels or 3)
-            first = given if first is None else first
-            found.append(network(given))
-    return (images if first is None else first), torch.cat(found)
+        given = [prepared(batch, base, channels=network.facts.channels or 3) for batch in torch.split(images, _BATCH)]
+        return given[0], torch.cat([network(inputs) for inputs in given])
 
 
 def _candidates(raw: Tensor, base: Conventions, known: Mapping[str, Any]) -> Iterator[Conventions]:
