@@ -1,6 +1,5 @@
 """What names and files tell of patients."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,11 +28,15 @@ def test_names_tell_a_lateral_view() -> None:
     assert not any(map(is_lateral, ("sub-S1_vp-pa_cr", "covid_12", "vp-ll")))
 
 
-def test_one_id_for_all_tells_nothing() -> None:
-    cases = [Case(name, Path(name), (), None, "train") for name in "abc"]
-    assert with_marked_patients(cases, ["x", "x", ""]) == tuple(cases)
-    named = [replace(cases[0], patient="P"), *cases[1:]]
-    assert [case.patient for case in with_marked_patients(named, ["x", "x", "y"])] == ["P", "P", "c"]
-    two = [*named[:2], replace(cases[2], patient="Q"), cases[0]]
-    found = with_marked_patients(two, ["x", "x", "x", "y"])
-    assert [case.patient for case in found] == ["P", None, "Q", "a"]
+@pytest.mark.parametrize(
+    ("marks", "known", "expected"),
+    [
+        ("xx ", {}, [None, None, None]),  # one mark for all
+        ("xxy", {"a": "P"}, ["P", "P", "c"]),
+        ("xxxy", {"a": "P", "c": "Q"}, ["P", None, "Q", "d"]),  # the names know better
+    ],
+)
+def test_files_tell_patients_apart(marks: str, known: dict[str, str], expected: list[str | None]) -> None:
+    by_name = {name: mark.strip() for name, mark in zip("abcd", marks, strict=False)}
+    cases = [Case(name, Path(name), (), known.get(name), "train") for name in by_name]
+    assert [case.patient for case in with_marked_patients(cases, by_name)] == expected

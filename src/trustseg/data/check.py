@@ -1,7 +1,7 @@
 """``trustseg data check``: the contents of a dataset and its faults."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from trustseg.data.cases import Case, Declared, Finding, Severity
-from trustseg.data.check_content import CheckedCase, check_case, content_findings, with_references
+from trustseg.data.check_content import check_case, content_findings, with_references
 from trustseg.data.check_structure import structure_findings
 from trustseg.data.decode import Channels, Progress, in_threads, two_passes
 from trustseg.data.intensity import decide_scale
@@ -92,13 +92,18 @@ def check_dataset(
 
     first, second = two_passes(progress)  # the second is short where masks keep their size
     checked = in_threads(check_case, whole, progress=first)
-    seen, coding_findings = with_references(checked, options, undecided=listing.undecided, progress=second)
-    marks = {one.case.name: one.scan.patient for one in seen if one.scan}
-    cases = with_marked_patients(listing.cases, [marks.get(case.name, "") for case in listing.cases])
-    listing = replace(listing, cases=cases)
-    findings = [*structure_findings(listing), *content_findings(seen, options), *coding_findings]
-    scans = [one.scan for one in seen if one.scan]
-    ratios = sorted(width / height for width, height in (scan.image.size for scan in scans))
+    errors = {case: error for case, (_, error) in zip(whole, checked, strict=True) if error}
+    undecided = listing.undecided
+    scans, on_coding = with_references([scan for scan, _ in checked], options, undecided=undecided, progress=second)
+    cases = with_marked_patients(listing.cases, {scan.case.name: scan.patient for scan in scans})
+    images = [scan.image for scan in scans]
+    scale = decide_scale(images)
+    findings = [
+        *structure_findings(replace(listing, cases=cases)),
+        *content_findings(scans, errors, options, scale),
+        *on_coding,
+    ]
+    ratios = sorted(width / height for width, height in (image.size for image in images))
     total = total_counts(mask for scan in scans for mask in scan.masks)
     order: Sequence[Severity] = ("error", "warning", "note")
     known = [case for case in cases if case.patient]
@@ -110,21 +115,21 @@ def check_dataset(
         singletons=sum(count == 1 for count in per_patient.values()),
         unknown_patients=dict(Counter(case.split for case in cases if not case.patient)),
         laterals=dict(Counter(case.split for case in cases if is_lateral(case.image.stem))),
-        empty_masks=dict(Counter(one.case.split for one in seen if one.empty)),
+        empty_masks=dict(Counter(scan.case.split for scan in scans if scan.empty)),
         subgroups={
             name: dict(Counter(case.columns.get(name, "") for case in cases).most_common())
             for name in dict.fromkeys(name for case in cases for name in case.columns)
         },
         mask_values={value_name(value): count for value, count in sorted(total.items())},
-        sizes=dict(Counter("{}x{}".format(*scan.image.size) for scan in scans).most_common()),
+        sizes=dict(Counter("{}x{}".format(*image.size) for image in images).most_common()),
         aspect={"min": ratios[0], "median": median(ratios), "max": ratios[-1]} if ratios else {},
-        channels=dict(Counter("colour" if scan.image.coloured else "grey" for scan in scans)),
+        channels=dict(Counter("colour" if image.coloured else "grey" for image in images)),
         lesion_share=_quantiles(
-            [share for one in seen if one.reference and (share := one.reference.share) is not None]
+            [share for scan in scans if scan.reference and (share := scan.reference.share) is not None]
         ),
         passed_over=len(listing.passed_over),
         next=_next(cases),
-        plan=tuple(_plan(seen, options)),
+        plan=(*image_notes(images, scale, options), *mask_notes([scan for scan in scans if scan.reference])),
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.severity))),
     )
 
@@ -138,15 +143,6 @@ def _next(cases: Sequence[Case]) -> str:
         return "train"
     patients = len({case.patient or case.name for case in usable})
     return "train data.fold=0" + (f" data.folds={patients}" if patients < _FOLDS else "")
-
-
-def _plan(seen: Sequence[CheckedCase], options: PackOptions) -> Iterator[str]:
-    """Yield what becomes of images and masks when they are packed; findings tell the rest of what a pack notes."""
-    scans = [one.scan for one in seen if one.scan]
-    images = [scan.image for scan in scans]
-    yield from image_notes(images, decide_scale(images), options)
-    with_masks = [one for one in seen if one.scan and one.reference]
-    yield from mask_notes([one.scan for one in with_masks if one.scan], [one.reference for one in with_masks])
 
 
 def _quantiles(fractions: Sequence[float]) -> dict[str, float]:

@@ -4,9 +4,9 @@ import io
 import mmap
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from trustseg.errors import DataError
 
 __all__ = [
     "CaseScan",
-    "PackedCase",
     "Reference",
     "decode_case",
     "index_of",
@@ -40,27 +39,6 @@ __all__ = [
 Pixels = npt.NDArray[np.uint8]
 
 _RELEASED: Final = 256  # cases that are written before their memory is given back
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CaseScan:
-    """What the first pass learns of a case; nothing of its pixels is kept.
-
-    Attributes:
-        image: facts of the image that the intensity scale depends on.
-        masks: facts of the mask files that their coding depends on.
-        hashes: SHA-256 of the bytes of image and mask files, by which a change between the passes is noticed.
-        pixels: hash of the decoded image.
-        thumbnail: by which near-copies are found.
-        patient: mark of the patient, see ``Picture``; never written down.
-    """
-
-    image: ImageScan
-    masks: tuple[MaskScan, ...]
-    hashes: tuple[str, ...]
-    pixels: str
-    thumbnail: npt.NDArray[np.float32]
-    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +58,40 @@ class Reference:
     pixels: int
 
     @property
-    def lost(self) -> bool:
-        """Whether there is a lesion, and none of it is left at the size of the pack."""
-        return self.foreground == 0 < self.foreground_native
-
-    @property
     def share(self) -> float | None:
         """Share of lesion among the counted pixels of the file, None if all are ignored."""
         counted = self.pixels - self.ignored
         return self.foreground_native / counted if counted else None
 
 
-class PackedCase(NamedTuple):
-    """What the second pass learns of a case; masks at the size of the file are PNG."""
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseScan:
+    """What decoding a case told; nothing of its pixels is kept.
 
+    Attributes:
+        case: the case.
+        image: facts of the image that the intensity scale depends on.
+        masks: facts of the mask files that their coding depends on.
+        hashes: SHA-256 of the bytes of image and mask files, by which a change between the passes is noticed.
+        pixels: hash of the decoded image.
+        thumbnail: by which near-copies are found.
+        patient: mark of the patient, see ``Picture``; never written down.
+        reference: what its masks hold, known once their coding is decided; None without masks.
+    """
+
+    case: Case
+    image: ImageScan
+    masks: tuple[MaskScan, ...]
+    hashes: tuple[str, ...]
+    pixels: str
+    thumbnail: npt.NDArray[np.float32]
+    patient: str
     reference: Reference | None = None
-    mask_png: bytes | None = None
-    ignored_png: bytes | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is a reference, and no lesion in it."""
+        return self.reference is not None and self.reference.foreground_native == 0
 
 
 def decode_case(case: Case) -> tuple[Picture, list[Picture]]:
@@ -113,6 +108,7 @@ def scan_case(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
                 f"{image.size[0]}x{image.size[1]}; export the mask at the size of its image"
             )
     return CaseScan(
+        case,
         scan_image(image, case.image),
         tuple(scan_mask(mask, path) for mask, path in zip(masks, case.masks, strict=True)),
         (image.sha256, *(mask.sha256 for mask in masks)),
@@ -122,18 +118,17 @@ def scan_case(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
     )
 
 
-def reference_of(case: Case, scan: CaseScan, options: PackOptions, coding: MaskCoding) -> Reference:
+def reference_of(scan: CaseScan, options: PackOptions, coding: MaskCoding) -> Reference:
     """Return what the masks of a case hold, and what is left of it in a pack; they are decoded only if need be."""
     width, height = scan.image.size
     if len(scan.masks) == 1 and width == height == options.size:
         lesion, ignored = counts_of(scan.masks[0], coding)
         return Reference(lesion, lesion, ignored, width * height)
-    mask = _reference_mask(case, [read_mask(path) for path in case.masks], coding)
+    mask = _reference_mask(scan.case, [read_mask(path) for path in scan.case.masks], coding)
     return _reference(mask, resize_mask(mask, options.size, options.fit))
 
 
 def write_cases(
-    cases: Sequence[Case],
     scans: Sequence[CaseScan],
     folder: Path,
     options: PackOptions,
@@ -141,32 +136,33 @@ def write_cases(
     scale: IntensityScale,
     coding: MaskCoding,
     progress: Progress | None,
-) -> list[PackedCase]:
-    """Write ``images.npy``, ``masks.npy`` and ``native.parquet``, each case straight to its place in the arrays.
+) -> list[CaseScan]:
+    """Write ``images.npy``, ``masks.npy`` and ``native.parquet``; return the scans with what the masks hold.
 
-    Raises:
-        DataError: if a file changed since it was scanned.
+    Each case goes straight to its place in the arrays. A file that changed since it was scanned is refused.
     """
     size = options.size
-    images = _new_array(folder / "images.npy", (len(cases), options.channels, size, size))
-    masks = _new_array(folder / "masks.npy", (len(cases), 1, size, size))
+    images = _new_array(folder / "images.npy", (len(scans), options.channels, size, size))
+    masks = _new_array(folder / "masks.npy", (len(scans), 1, size, size))
 
-    def write_one(row: int) -> PackedCase:
-        case = cases[row]
+    def write_one(row: int) -> tuple[CaseScan, bytes | None, bytes | None]:
+        scan = scans[row]
+        case = scan.case
         image, found = decode_case(case)
-        for path, picture, before in zip((case.image, *case.masks), (image, *found), scans[row].hashes, strict=True):
+        for path, picture, before in zip((case.image, *case.masks), (image, *found), scan.hashes, strict=True):
             if picture.sha256 != before:
                 raise DataError(f"{path} changed while it was packed; run the command again")
         pixels = render(image, scale, channels=options.channels, path=case.image)
         images[row] = np.moveaxis(np.atleast_3d(resize_image(pixels, size, options.fit)), -1, 0)
         if not found and case.split != "control":
             masks[row] = IGNORED
-            return PackedCase()
+            return scan, None, None
         # A control without a mask is declared to be without a lesion.
         mask = _reference_mask(case, found, coding) if found else np.zeros(pixels.shape[:2], dtype=np.uint8)
         masks[row, 0] = resize_mask(mask, size, options.fit)
         ignored = mask == IGNORED
-        return PackedCase(_reference(mask, masks[row, 0]), _png(mask == 1), _png(ignored) if ignored.any() else None)
+        scan = replace(scan, reference=_reference(mask, masks[row, 0]))
+        return scan, _png(mask == 1), _png(ignored) if ignored.any() else None
 
     def written(done: int, total: int) -> None:
         if done % _RELEASED == 0:
@@ -174,22 +170,15 @@ def write_cases(
         if progress is not None:
             progress(done, total)
 
-    packed = in_threads(write_one, range(len(cases)), progress=written)
+    packed = in_threads(write_one, range(len(scans)), progress=written)
     _release(images, masks)
-    sizes = [scan.image.size for scan in scans]
-    native = {
-        "name": [case.name for case in cases],
-        "width": [width for width, _ in sizes],
-        "height": [height for _, height in sizes],
-        "mask": [one.mask_png for one in packed],
-        "ignored": [one.ignored_png for one in packed],
-    }
+    native = [(scan.case.name, *scan.image.size, mask, ignored) for scan, mask, ignored in packed]
     types = {"name": pl.String, "width": pl.Int64, "height": pl.Int64, "mask": pl.Binary, "ignored": pl.Binary}
-    write_table(pl.DataFrame(native, schema=types), folder / "native.parquet")
-    return packed
+    write_table(pl.DataFrame(native, schema=types, orient="row"), folder / "native.parquet")
+    return [scan for scan, _, _ in packed]
 
 
-def index_of(cases: Sequence[Case], scans: Sequence[CaseScan], packed: Sequence[PackedCase]) -> pl.DataFrame:
+def index_of(scans: Sequence[CaseScan]) -> pl.DataFrame:
     """Return the index of a pack: ``SCHEMA``, and a column ``group_NAME`` for each further column of a manifest.
 
     Images that show the same picture share their ``content_group``.
@@ -197,22 +186,22 @@ def index_of(cases: Sequence[Case], scans: Sequence[CaseScan], packed: Sequence[
     pictures = content_groups([scan.pixels for scan in scans], np.stack([scan.thumbnail for scan in scans]))
     rows: list[dict[str, Any]] = [
         {
-            "name": case.name,
-            "patient": case.patient or case.name,
-            "patient_known": case.patient is not None,
-            "split": case.split,
-            "has_mask": bool(case.masks),
-            "foreground": one.reference and one.reference.foreground,
-            "foreground_native": one.reference and one.reference.foreground_native,
+            "name": scan.case.name,
+            "patient": scan.case.patient or scan.case.name,
+            "patient_known": scan.case.patient is not None,
+            "split": scan.case.split,
+            "has_mask": bool(scan.case.masks),
+            "foreground": scan.reference and scan.reference.foreground,
+            "foreground_native": scan.reference and scan.reference.foreground_native,
             "width": scan.image.size[0],
             "height": scan.image.size[1],
             "sha256_pixels": scan.pixels,
             "content_group": picture,
-            **{f"{GROUP}{name}": value for name, value in case.columns.items()},
+            **{f"{GROUP}{name}": value for name, value in scan.case.columns.items()},
         }
-        for case, scan, one, picture in zip(cases, scans, packed, pictures, strict=True)
+        for scan, picture in zip(scans, pictures, strict=True)
     ]
-    groups = dict.fromkeys(f"{GROUP}{name}" for case in cases for name in case.columns)
+    groups = dict.fromkeys(f"{GROUP}{name}" for scan in scans for name in scan.case.columns)
     return pl.DataFrame(rows, schema={**SCHEMA, **dict.fromkeys(groups, pl.String)})
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from trustseg.data.intensity import ImageScan, IntensityScale, blank
 from trustseg.data.mask_coding import MaskScan
-from trustseg.data.pack_cases import CaseScan, Reference
+from trustseg.data.pack_cases import CaseScan
 from trustseg.data.reading import PackOptions
 from trustseg.text import plural
 
@@ -60,14 +60,14 @@ def blank_note(images: Sequence[ImageScan], scale: IntensityScale) -> Iterator[s
         yield f"{what}: {len(found):,} of {len(images):,}; {advice}"
 
 
-def mask_notes(scans: Sequence[CaseScan], references: Sequence[Reference | None]) -> Iterator[str]:
+def mask_notes(scans: Sequence[CaseScan]) -> Iterator[str]:
     """Yield what is to know of reference masks: united ones, missing ones, ignored pixels."""
     if several := sum(len(scan.masks) > 1 for scan in scans):
         yield f"{plural(several, 'image')} with several masks, which were united"
-    if without := sum(reference is None for reference in references):
+    references = [scan.reference for scan in scans if scan.reference]
+    if without := len(scans) - len(references):
         yield f"{plural(without, 'image')} without a reference mask (not the same as an empty one)"
-    ignored = [one.ignored / one.pixels for one in references if one is not None and one.ignored]
-    if ignored:
+    if ignored := [one.ignored / one.pixels for one in references if one.ignored]:
         share = sum(ignored) / len(ignored)
         yield (
             f"{plural(len(ignored), 'mask')} with ignored pixels ({share:.1%} of each on average), left out of "

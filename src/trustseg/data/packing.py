@@ -117,19 +117,20 @@ def _build(
     progress: Progress | None,
 ) -> Pack:
     """Write the pack next to its target, rename it into place and return it."""
-    cases, (first, second) = listing.cases, two_passes(progress)
-    needed = len(cases) * (options.channels + 1) * options.size**2
+    first, second = two_passes(progress)
+    needed = len(listing.cases) * (options.channels + 1) * options.size**2
     passed_over = listing.below(listing.passed_over)
+    unused = f"{plural(len(passed_over), 'image file')} passed over: part of no case"
     try:
         with temporary_folder(target) as part:
-            scans = in_threads(lambda case: scan_case(case, *decode_case(case)), cases, progress=first)
-            cases = with_marked_patients(cases, [scan.patient for scan in scans])
+            scans = in_threads(lambda case: scan_case(case, *decode_case(case)), listing.cases, progress=first)
+            cases = with_marked_patients(listing.cases, {scan.case.name: scan.patient for scan in scans})
+            scans = [replace(scan, case=case) for scan, case in zip(scans, cases, strict=True)]
             masks = [mask for scan in scans for mask in scan.masks]
             coding = decide_coding(masks, mask_values=options.mask_values)
             scale = scale or decide_scale(scan.image for scan in scans)
-            packed = write_cases(cases, scans, part, options, scale=scale, coding=coding, progress=second)
-            references = [one.reference for one in packed]
-            index = index_of(cases, scans, packed)
+            scans = write_cases(scans, part, options, scale=scale, coding=coding, progress=second)
+            index = index_of(scans)
             write_table(index, part / "index.parquet")
             white = scale.white if any(scan.image.level is not None for scan in scans) else None
             settings: Any = {"size": options.size, "channels": options.channels, "fit": options.fit, "white": white}
@@ -146,15 +147,11 @@ def _build(
                 "passed_over": passed_over,
                 "notes": [
                     *listing.notes,
-                    *(
-                        [f"{plural(len(passed_over), 'image file')} passed over: part of no case"]
-                        if passed_over
-                        else ()
-                    ),
+                    *([unused] if passed_over else []),
                     *image_notes([scan.image for scan in scans], scale, options),
                     *coding.notes,
-                    *mask_notes(scans, references),
-                    *summaries_for_pack(cases, scans, references, index["content_group"].to_list(), options, scale),
+                    *mask_notes(scans),
+                    *summaries_for_pack(scans, index["content_group"].to_list(), options, scale),
                 ],
             }
             (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

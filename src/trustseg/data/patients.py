@@ -73,30 +73,24 @@ def one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
     )
 
 
-def with_marked_patients(cases: Sequence[Case], marks: Sequence[str]) -> tuple[Case, ...]:
+def with_marked_patients(cases: Sequence[Case], marks: Mapping[str, str]) -> tuple[Case, ...]:
     """Return the cases, those of unknown patients with the one that their files tell apart without naming.
 
     The patient is called as where a name or manifest tells it, else after the first image. Where all files share one
-    mark, as after some ways of anonymisation, it tells nothing.
-
-    Args:
-        cases: the cases.
-        marks: ``Picture.patient`` of their images, empty if the file tells no patient.
+    mark, as after some ways of anonymisation, it tells nothing. ``marks`` holds ``Picture.patient`` by names of cases.
     """
     groups: defaultdict[str, list[Case]] = defaultdict(list)
-    for case, mark in zip(cases, marks, strict=True):
-        if mark:
+    for case in cases:
+        if mark := marks.get(case.name):
             groups[mark].append(case)
     if len(groups) < 2:
         return tuple(cases)
     names: dict[str, str | None] = {}
-    for mark, group in groups.items():
+    for group in groups.values():
         known = {case.patient for case in group if case.patient} or {group[0].name}
-        names[mark] = known.pop() if len(known) == 1 else None  # the names know better
-    return tuple(
-        replace(case, patient=names[mark]) if mark and case.patient is None else case
-        for case, mark in zip(cases, marks, strict=True)
-    )
+        patient = known.pop() if len(known) == 1 else None  # the names know better
+        names |= {case.name: patient for case in group if case.patient is None}
+    return tuple(replace(case, patient=names[case.name]) if case.name in names else case for case in cases)
 
 
 def patient_groups(index: pl.DataFrame) -> pl.Series:
