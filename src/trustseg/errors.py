@@ -134,10 +134,10 @@ def misfortune(error: Exception) -> str | None:
     # safetensors and polars tell of a full disk in errors of their own, without a number.
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
         return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again"
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}{where}; check the path and its permissions"
     if is_out_of_memory(error):
         return "out of memory; lower data.size, training.batch_size, evaluation.batch_size or --jobs"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{where}; check the path and its permissions"
     return None
 
 
@@ -150,4 +150,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

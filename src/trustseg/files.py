@@ -3,15 +3,15 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.system import keeps_leftovers, try_lock
 
-__all__ = ["make_folder", "private_log", "read_json", "replacing", "write_json", "write_text"]
-
+__all__ = ["make_folder", "private_log", "read_json", "remove_unlocked", "replacing", "write_json", "write_text"]
 
 _SUFFIX: Final = ".partial"
 
@@ -62,16 +62,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that no living process holds a lock on."""
-    if folder in _cleaned or keeps_leftovers():
-        return
-    _cleaned.add(folder)
-    for file in folder.glob(f"*{_SUFFIX}"):
-        with contextlib.suppress(OSError):  # locked, or gone by now
-            lock = os.open(file, os.O_WRONLY)
+    """Remove temporary files that no living process holds a lock on, once."""
+    if folder not in _cleaned:
+        _cleaned.add(folder)
+        remove_unlocked(folder.glob(f"*{_SUFFIX}"))
+
+
+def remove_unlocked(leftovers: Iterable[Path]) -> None:
+    """Remove the files and folders that no living process holds a lock on."""
+    for path in () if keeps_leftovers() else leftovers:
+        is_folder = path.is_dir()
+        with contextlib.suppress(OSError):  # gone by now, or on a file system without locks
+            lock = os.open(path, os.O_RDONLY if is_folder else os.O_WRONLY)
             try:
-                if try_lock(lock):
-                    file.unlink()
+                if not try_lock(lock):
+                    continue
+                if is_folder:
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
             finally:
                 os.close(lock)
 

@@ -267,13 +267,6 @@ def test_a_pack_notes_without_names_what_a_check_warns_of(tmp_path: Path) -> Non
     assert "p1_" not in notes
 
 
-def test_open_questions_are_errors(tmp_path: Path) -> None:
-    fake.two_folders(tmp_path, ["a", "b", "c"])
-    fake.pairs(tmp_path, ["a", "b", "c"], images="images", masks="lungs")
-    assert ("error", "which_masks") in kinds(check_dataset(tmp_path))
-    assert check_dataset(tmp_path, Declared(masks="masks")).ok
-
-
 def test_a_manifest_with_subgroups_and_a_control_with_a_lesion(tmp_path: Path) -> None:
     root = fake.two_folders(tmp_path, ["a", "b", "c", "d"])
     write_manifest(find_cases(root), table := tmp_path / "table.csv")

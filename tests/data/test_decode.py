@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 from tests import fake
 
 from trustseg.data.decode import in_threads, read_image, read_mask
@@ -20,7 +20,6 @@ from trustseg.errors import DataError, MissingFileError
 
 Array = npt.NDArray[Any]
 
-SRGB, LAB = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
 COLOURS: Array = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], dtype=np.uint8)
 LOSSLESS = pytest.mark.parametrize("end", ["png", "bmp", "tif", "gif"])
 READERS = (read_image, read_mask)
@@ -201,14 +200,10 @@ def test_near_grey_jpeg_masks_lose_their_traces_of_colour(tmp_path: Path) -> Non
     assert read_mask(write(tmp_path / "b.jpg", red)).coloured
 
 
-@pytest.mark.parametrize(("mode", "end"), [("CMYK", "tif"), ("CMYK", "jpg"), ("YCbCr", "tif"), ("LAB", "tif")])
-def test_colour_spaces_without_an_exact_conversion_are_named(tmp_path: Path, mode: str, end: str) -> None:
-    image = Image.new("RGB", (16, 16), (200, 40, 40))
-    lab = ImageCms.profileToProfile(image, SRGB, LAB, outputMode="LAB")
-    assert lab is not None
-    file = write(tmp_path / f"a.{end}", lab if mode == "LAB" else image.convert(mode))
+def test_a_colour_space_without_an_exact_conversion_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jpg", Image.new("CMYK", (16, 16)))
     for read in READERS:
-        with pytest.raises(DataError, match=rf"a\.{end} has the colour space"):
+        with pytest.raises(DataError, match=r"a\.jpg has the colour space"):
             read(file)
 
 

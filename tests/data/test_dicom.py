@@ -154,14 +154,6 @@ def test_what_viewers_may_show_in_another_way_is_noted(tmp_path: Path, elements:
     assert read_image(save(plain, tmp_path / "b.dcm")).notes == ("DICOM window applied",)
 
 
-@pytest.mark.parametrize("bits", [8, 12])
-@pytest.mark.parametrize("window", [{}, {"WindowCenter": 100, "WindowWidth": 91}])
-def test_monochrome1_is_the_inverse_of_monochrome2(tmp_path: Path, bits: int, window: dict[str, Any]) -> None:
-    plain = read_image(save(film(bits, **window), tmp_path / "a.dcm"))
-    turned = read_image(save(film(bits, **INVERSE, **window), tmp_path / "b.dcm"))
-    np.testing.assert_array_equal(turned.pixels, 2**bits - 1 - plain.pixels)
-
-
 @pytest.mark.parametrize("function", [None, "LINEAR", "LINEAR_EXACT", "SIGMOID"])
 @pytest.mark.parametrize("rescale", [{}, {"RescaleSlope": 2.0, "RescaleIntercept": -1000.0}, FALLING])
 def test_windows_are_applied_as_pydicom_does(tmp_path: Path, function: str | None, rescale: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests import fake
 from tests.data.listings import touch
 
-from trustseg.data.inventory import hidden_images, image_files, is_placeholder
+from trustseg.data.inventory import image_files, is_placeholder
 from trustseg.data.layouts import find_cases
 from trustseg.errors import DataError
 
@@ -35,7 +35,7 @@ def test_what_programs_leave_behind_is_counted_apart(tmp_path: Path) -> None:
     hidden = [".ipynb_checkpoints/x.png", ".x.png", "@eaDir/x.jpg", "__MACOSX/x.png", "images/._x.png"]
     touch(tmp_path, *hidden, ".git/annex/x.png", "Thumbs.db", ".DS_Store", "images/x.png")
     assert names(tmp_path) == ["images/x.png"]
-    assert [file.relative_to(tmp_path).as_posix() for file in hidden_images(tmp_path)] == hidden
+    assert [file.relative_to(tmp_path).as_posix() for file in image_files(tmp_path, hidden=True)] == hidden
     for table in (None, "image,mask,patient,split\nimages/x.png,,,unlabelled\n"):
         if table:
             (tmp_path / "manifest.csv").write_text(table)

@@ -76,16 +76,6 @@ def test_the_order_is_that_of_seed_and_epoch_alone() -> None:
     assert order_of(rows, epoch=0, seed=7) != order_of(rows, epoch=0, seed=8)
 
 
-def test_a_restart_in_the_middle_goes_on_as_if_nothing_had_been() -> None:
-    loader = pack_loader(pack_of(), ROWS, batch_size=2, shuffle_seed=7)
-    assert isinstance(loader.sampler, EpochShuffle)
-    whole = []
-    for epoch in range(4):
-        loader.sampler.set_epoch(epoch)
-        whole.append([batch["rows"].tolist() for batch in loader])
-    assert [order_of(ROWS, epoch=epoch) for epoch in (2, 3)] == whole[2:]
-
-
 @pytest.mark.parametrize(
     ("count", "batch_size", "sizes"),
     [(5, 2, [2, 2]), (4, 2, [2, 2]), (1, 2, [1]), (2, 3, [2]), (3, 3, [3]), (5, 1, [1] * 5)],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trustseg.data import Declared
-from trustseg.data.pairing import Pairing, match, stem_of
+from trustseg.data.pairing import Pairing, match
 
 
 def files(*names: str) -> list[Path]:
@@ -81,10 +81,3 @@ def test_what_two_files_may_claim_is_told() -> None:
     found = matched("a x_b", "a_x_b")
     assert list(found.claimed) == files("a_x_b")
     assert not found.masks
-
-
-@pytest.mark.parametrize(
-    ("name", "stem"), [("a.png", "a"), ("a.nii.gz", "a"), ("a.ome.tif", "a"), ("1.2.3.dcm", "1.2.3")]
-)
-def test_stem_of(name: str, stem: str) -> None:
-    assert stem_of(Path(name)) == stem

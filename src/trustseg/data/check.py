@@ -90,7 +90,7 @@ def check_dataset(
     whole = [case for case in listing.cases if not any(map(is_placeholder, (case.image, *case.masks)))]
     options = PackOptions(size, channels, fit, mask_values)
 
-    first, second = two_passes(progress)  # the second is short where masks keep their size
+    first, second = two_passes(progress)
     checked = in_threads(check_case, whole, progress=first)
     errors = {case: error for case, (_, error) in zip(whole, checked, strict=True) if error}
     undecided = listing.undecided

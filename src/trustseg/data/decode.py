@@ -52,11 +52,8 @@ Result = TypeVar("Result")
 def read_image(path: Path) -> Picture:
     """Return the native values of an image file.
 
-    Raises:
-        MissingFileError: if there is no such file.
-        DataError: if it cannot be decoded: damaged, several frames or pages, a colour space that cannot be converted
-            exactly (CMYK, LAB, HSV ...), fractional or negative values, or more pixels than a sane file has.
-        MissingPackageError: for a DICOM file without the extra ``dicom``.
+    Refused are damaged files, several frames or pages, colour spaces that cannot be converted exactly (CMYK, LAB, HSV
+    ...), fractional or negative values, and more pixels than a sane file has.
     """
     return _without_alpha(_read(path))
 
@@ -65,12 +62,8 @@ def read_mask(path: Path) -> Picture:
     """Return the native values of a mask file; ``trustseg.data.mask_coding`` says what they mean.
 
     1-bit files hold 0 and 255. 16-bit files that hold 0 and 65535 only become 8-bit. The opacity is kept in ``alpha``.
-    Near-grey JPEG files lose the traces of colour that the compression left.
-
-    Raises:
-        MissingFileError: if there is no such file.
-        DataError: as ``read_image``; also for DICOM files, and if colour and transparency both vary, so that either
-            could be the mask.
+    Near-grey JPEG files lose the traces of colour that the compression left. Refused is what ``read_image`` refuses,
+    DICOM, and a mask whose colour and transparency both vary, so that either could be the mask.
     """
     picture = _read(path)
     if picture.kind == "DICOM":

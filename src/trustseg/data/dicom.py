@@ -63,14 +63,14 @@ def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:
 def deep_dicom(data: bytes, path: Path, sha256: str, *, white: int | None) -> DeepImage | None:
     """Return the values of a DICOM image after its modality LUT and before its window; None if it has 8 bits and none.
 
-    ``white`` is the stored value that is white in films of 16 bits without a window; None takes the largest one. Errors
-    are those of ``decode_dicom``.
+    ``white`` is the stored value that is white in films of 16 bits without a window; None takes the largest one. The
+    file is one that ``decode_dicom`` reads.
     """
     return _decoded(data, path, lambda dataset, stored: _deep(dataset, stored, path, sha256, white))
 
 
 def _decoded(data: bytes, path: Path, work: "Callable[[Dataset, npt.NDArray[Any]], Result]") -> Result:
-    """Return what ``work`` makes of the header and the stored values; errors as ``decode_dicom``."""
+    """Return what ``work`` makes of the header and the stored values."""
     try:
         import pydicom
     except ImportError as error:
@@ -144,10 +144,9 @@ def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str,
     """Return the values before the window, and the ends of the window."""
     from pydicom.pixels.processing import apply_modality_lut
 
-    _check_luts(dataset, path)
     lowest, highest = stored_range(dataset, stored)
-    fraction, _ = _windowed(dataset, apply_modality_lut(stored, dataset), path)
-    if fraction is None and int(dataset.BitsStored) <= 8:
+    window = _window_ends(dataset)
+    if window is None and int(dataset.BitsStored) <= 8:
         return None
     if dataset.get("ModalityLUTSequence"):
         values, slope, intercept = apply_modality_lut(stored, dataset), 1.0, 0.0
@@ -158,8 +157,7 @@ def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str,
         values, slope, intercept = stored.astype(np.int64) - lowest, (last - first) / (highest - lowest), first
         top = last if white is None or highest < _SIXTEEN_BITS else slope * min(white, highest) + intercept
         black, bright = min(first, top), max(first, top)
-    if fraction is not None:
-        black, bright = _window_ends(dataset)
+    black, bright = window or (black, bright)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     return DeepImage(values.astype(np.uint16), slope, intercept, black, bright, inverted, sha256)
 
@@ -170,12 +168,14 @@ def _patient_mark(dataset: "Dataset") -> str:
     return "" if name.strip("0") in _NOBODY else hashlib.sha256(_SALT + name.encode()).hexdigest()[:16]
 
 
-def _window_ends(dataset: "Dataset") -> tuple[float, float]:
-    """Return the values that become black and white in the VOI LUT or the first window; of a sigmoid, those in line."""
+def _window_ends(dataset: "Dataset") -> tuple[float, float] | None:
+    """Return what becomes black and white in the VOI LUT or the first window (a sigmoid as a line), None without."""
     if dataset.get("VOILUTSequence"):
         entries, first, _ = map(int, dataset.VOILUTSequence[0].LUTDescriptor)
         return float(first), float(first + (entries or 2**16) - 1)
-    center, width = _numbers(dataset, "WindowCenter")[0], _numbers(dataset, "WindowWidth")[0]
+    if not (centers := _numbers(dataset, "WindowCenter")):
+        return None
+    center, width = centers[0], _numbers(dataset, "WindowWidth")[0]
     if str(dataset.get("VOILUTFunction") or "LINEAR").upper() == "LINEAR":
         center, width = center - 0.5, width - 1
     return center - width / 2, center + width / 2

@@ -65,11 +65,7 @@ def set_transfer_syntax(dataset: "Dataset", path: Path) -> None:
 
 
 def stored_values(dataset: "Dataset", path: Path) -> npt.NDArray[Any]:
-    """Return the stored values, after checking that the bits beside them are empty, a sign or a declared overlay.
-
-    Raises:
-        DataError: also if native pixels are no whole frame, or compressed ones end early.
-    """
+    """Return the stored values of a whole frame whose other bits are empty, a sign or a declared overlay."""
     from pydicom.pixels.utils import pixel_array
 
     _check_complete(dataset, path)

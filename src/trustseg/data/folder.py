@@ -37,13 +37,13 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     """
     declared = declared or Declared()
     own = Path(path.absolute().name)  # a folder named control holds controls
-    above = own if place(own / "x", Declared()).control else Path()
+    above = own if place(own, Declared()).control else Path()
     inner = {file: above / file.relative_to(path) for file in image_files(path)}
-    folders = {name.parent for name in inner.values()}  # what is asked of a place is the same for all files of a folder
-    found = [place(folder / "x", declared, tested=True) for folder in folders]
+    folders = {name.parent for name in inner.values()}
+    found = [place(folder, declared, tested=True) for folder in folders]
     tested = any(where.side == "test" for where in found)
     mixed = {folder for where in found if where.role == "images" for folder in where.holder.parents}
-    by_folder = {folder: place(folder / "x", declared, mixed=mixed, tested=tested) for folder in folders}
+    by_folder = {folder: place(folder, declared, mixed=mixed, tested=tested) for folder in folders}
     places = {file: by_folder[name.parent] for file, name in inner.items()}
     stems = {(file.parent, stem_of(file)) for file in inner}
     aside = {file for file in inner if places[file].aside or (file.parent, beside(stem_of(file))) in stems}

@@ -129,16 +129,8 @@ def render(
 
     Deep values are scaled so that white becomes 255, and clipped there. Colour becomes luminance (ITU-R BT.601) where
     one channel is asked for, as Pillow computes it. 8-bit values are unchanged.
-
-    Args:
-        picture: what ``trustseg.data.decode.read_image`` returns.
-        scale: what ``decide_scale`` returned for the data set.
-        channels: 1 (grey) or 3 (RGB).
-        path: the file, for the message.
-
-    Raises:
-        DataError: if the picture is deep and the scale was decided for a data set without deep images, or of another
-            bit depth.
+    Refused, by the name of ``path``, is a deep picture if ``scale`` was decided for a data set without deep images, or
+    of another bit depth.
     """
     pixels = picture.pixels
     if pixels.dtype == np.uint16:

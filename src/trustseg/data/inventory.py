@@ -9,7 +9,7 @@ from trustseg.data.dicom import is_dicom
 from trustseg.errors import DataError
 from trustseg.text import word_set
 
-__all__ = ["SUFFIXES", "UNREAD", "broken_links", "files_below", "hidden_images", "image_files", "is_placeholder"]
+__all__ = ["SUFFIXES", "UNREAD", "broken_links", "files_below", "image_files", "is_placeholder"]
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
 UNREAD: Final = word_set(
@@ -29,24 +29,14 @@ _PLACEHOLDER: Final = 300  # bytes; such texts are about a hundred
 _JUNK: Final = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"})
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, *, hidden: bool = False) -> list[Path]:
     """Return all files below a folder that are images by their suffix or first bytes, sorted, links included.
 
     Links whose content is missing count as well (a git-annex or DataLad clone), so that reading refuses them by name.
-    Those of ``hidden_images`` do not.
-
-    Raises:
-        DataError: if a folder cannot be read, or a link leads back to a folder above it.
+    With ``hidden`` they are those, outside of ``.git``, that are hidden or left behind by programs:
+    ``__MACOSX/x.png``, ``._x.png``, ``.ipynb_checkpoints/x.png`` and the like.
     """
-    return sorted(file for file, hidden in files_below(folder) if not hidden and _is_image(file))
-
-
-def hidden_images(folder: Path) -> list[Path]:
-    """Return the image files below a folder that are hidden or left behind by programs, sorted, outside of ``.git``.
-
-    These are ``__MACOSX/x.png``, ``._x.png``, ``.ipynb_checkpoints/x.png`` and the like.
-    """
-    return sorted(file for file, hidden in files_below(folder) if hidden and _is_image(file))
+    return sorted(file for file, apart in files_below(folder) if apart == hidden and _is_image(file))
 
 
 def broken_links(folder: Path) -> list[Path]:

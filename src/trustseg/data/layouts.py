@@ -9,7 +9,7 @@ from typing import Final
 
 from trustseg.data.cases import Case, Declared, Finding, Listing, findings_of
 from trustseg.data.folder import folder
-from trustseg.data.inventory import broken_links, hidden_images, is_placeholder
+from trustseg.data.inventory import broken_links, image_files, is_placeholder
 from trustseg.data.manifest import manifest
 from trustseg.data.patients import one_spelling
 from trustseg.data.qata import qata
@@ -41,7 +41,7 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     root = path if path.is_dir() else path.parent
     for name, find in LAYOUTS.items():
         if listing := find(path, declared):
-            hidden = hidden_images(path) if path.is_dir() else []
+            hidden = image_files(path, hidden=True) if path.is_dir() else []
             links = broken_links(path) if path.is_dir() and name != "manifest" else []
             return replace(
                 listing,

@@ -41,7 +41,7 @@ from trustseg.data.resizing import IGNORED
 from trustseg.errors import DataError
 from trustseg.text import plural
 
-__all__ = ["MaskScan", "apply_coding", "counts_of", "decide_coding", "scan_mask", "total_counts", "united"]
+__all__ = ["MaskScan", "apply_coding", "decide_coding", "scan_mask", "total_counts", "united"]
 
 _SEEN: Final = 127  # above it lies the lesion where values are smeared
 _DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
@@ -89,10 +89,7 @@ def scan_mask(picture: Picture, path: Path) -> MaskScan:
 def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None = None) -> MaskCoding:
     """Return what the mask values of a data set mean, by ``data.mask_values`` or else by all files.
 
-    Raises:
-        ConfigError: if ``mask_values`` cannot be understood.
-        DataError: if the files do not agree, or hold values without one meaning; the message names a file and
-            shows its values.
+    Files that do not agree, or hold values without one meaning, are refused with their values.
     """
     files = list(scans)
     if mask_values is not None:
@@ -118,11 +115,7 @@ def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None =
 
 
 def apply_coding(picture: Picture, coding: MaskCoding, path: Path) -> npt.NDArray[np.uint8]:
-    """Return a mask as (H, W) uint8: 0 background, 1 lesion, 255 ignored.
-
-    Raises:
-        DataError: if the file holds a value that the coding does not know.
-    """
+    """Return a mask as (H, W) uint8: 0 background, 1 lesion, 255 ignored; a value without a meaning is refused."""
     if coding.by == "alpha":
         opacity = picture.alpha
         if opacity is None:
@@ -148,17 +141,6 @@ def united(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     """
     stack = np.stack(masks)
     return np.where((stack == 1).any(axis=0), 1, stack.max(axis=0)).astype(np.uint8)
-
-
-def counts_of(scan: MaskScan, coding: MaskCoding) -> tuple[int, int]:
-    """Return how many pixels of a mask are lesion, and how many are ignored."""
-    if coding.by == "values":
-        lesion = sum(count for code, count in scan.counts.items() if within(code, coding.lesion))
-        return lesion, sum(count for code, count in scan.counts.items() if within(code, coding.ignore))
-    counts = scan.counts
-    if coding.by == "alpha":
-        counts = scan.alpha or {255: sum(scan.counts.values())}
-    return sum(count for value, count in counts.items() if value > _SEEN), 0
 
 
 def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:

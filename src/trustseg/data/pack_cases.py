@@ -17,7 +17,7 @@ from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, in_threads, read_image, read_mask
 from trustseg.data.intensity import ImageScan, IntensityScale, render, scan_image
 from trustseg.data.mask_codes import MaskCoding
-from trustseg.data.mask_coding import MaskScan, apply_coding, counts_of, scan_mask, united
+from trustseg.data.mask_coding import MaskScan, apply_coding, scan_mask, united
 from trustseg.data.near_copies import content_groups, content_hash, thumbnail
 from trustseg.data.pack import GROUP, SCHEMA
 from trustseg.data.picture import Picture
@@ -119,11 +119,7 @@ def scan_case(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
 
 
 def reference_of(scan: CaseScan, options: PackOptions, coding: MaskCoding) -> Reference:
-    """Return what the masks of a case hold, and what is left of it in a pack; they are decoded only if need be."""
-    width, height = scan.image.size
-    if len(scan.masks) == 1 and width == height == options.size:
-        lesion, ignored = counts_of(scan.masks[0], coding)
-        return Reference(lesion, lesion, ignored, width * height)
+    """Return what the masks of a case hold, and what is left of it in a pack; they are decoded again."""
     mask = _reference_mask(scan.case, [read_mask(path) for path in scan.case.masks], coding)
     return _reference(mask, resize_mask(mask, options.size, options.fit))
 

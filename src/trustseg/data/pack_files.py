@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from trustseg.files import make_folder, write_text
+from trustseg.files import make_folder, remove_unlocked, write_text
 from trustseg.system import keeps_leftovers, try_lock
 
 __all__ = ["ARRAYS", "damaged_file", "hashes_of", "make_private", "mark_as_checked", "temporary_folder"]
@@ -37,10 +37,6 @@ def damaged_file(folder: Path, expected: Mapping[str, str]) -> str | None:
 
     Hashing a large pack takes seconds, so what was checked is remembered: in ``checked.json`` with size, inode and
     times of each file. The system sets the time of the last change, which no program can choose.
-
-    Raises:
-        FileNotFoundError: if one of them is not there.
-        ValueError: if ``expected`` does not name them all.
     """
     if set(expected) != set(ARRAYS):
         raise ValueError(f"hashes of {', '.join(sorted(expected))}")
@@ -77,7 +73,7 @@ def temporary_folder(target: Path) -> Iterator[Path]:
     Folders that killed processes left are removed first: a living one holds a lock on its own.
     """
     make_folder(target.absolute().parent)
-    _remove_leftovers(target.parent)
+    remove_unlocked(target.parent.glob(".*.part"))
     part, lock = _locked_folder(target)
     try:
         yield part
@@ -99,19 +95,6 @@ def _locked_folder(target: Path) -> tuple[Path, int | None]:
         if part.exists():  # else another process took it for a leftover before it was locked
             return part, lock
         os.close(lock)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    if keeps_leftovers():
-        return
-    for part in folder.glob(".*.part"):
-        with suppress(OSError):  # gone by now, or on a file system without locks
-            lock = os.open(part, os.O_RDONLY)
-            try:
-                if try_lock(lock):  # else another process is writing it
-                    shutil.rmtree(part, ignore_errors=True)
-            finally:
-                os.close(lock)
 
 
 def _signs(folder: Path, hashes: Mapping[str, str]) -> str:

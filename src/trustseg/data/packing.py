@@ -1,13 +1,12 @@
 """Making packs, and opening whatever a user calls a dataset."""
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from trustseg.data.cases import Declared, Listing
 from trustseg.data.check_content import summaries_for_pack
@@ -23,7 +22,7 @@ from trustseg.data.pack_notes import image_notes, mask_notes
 from trustseg.data.patients import with_marked_patients
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
-from trustseg.errors import DataError, MissingFileError
+from trustseg.errors import DataError, MissingFileError, misfortune
 from trustseg.text import plural
 
 __all__ = ["open_dataset", "write_pack"]
@@ -118,7 +117,6 @@ def _build(
 ) -> Pack:
     """Write the pack next to its target, rename it into place and return it."""
     first, second = two_passes(progress)
-    needed = len(listing.cases) * (options.channels + 1) * options.size**2
     passed_over = listing.below(listing.passed_over)
     unused = f"{plural(len(passed_over), 'image file')} passed over: part of no case"
     try:
@@ -163,24 +161,15 @@ def _build(
                 # Another process was faster: its pack is as good as ours if it holds the same data.
                 if not is_pack(target) or Pack.open(target).digest != about["digest"]:
                     raise
+    except (DataError, MissingFileError):
+        raise
     except (MemoryError, OSError) as error:
-        _raise_as_sentence(error, target, needed)
-    return Pack.open(target)
-
-
-def _raise_as_sentence(error: MemoryError | OSError, target: Path, needed: int) -> NoReturn:
-    if isinstance(error, (DataError, MissingFileError)):
-        raise error
-    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        needed = len(listing.cases) * (options.channels + 1) * options.size**2 / 1e6
         raise DataError(
-            f"out of memory while packing into {target}; free some, or shrink the largest images"
+            f"the pack ({needed:.0f} MB) cannot be written to {target}: {misfortune(error)}; to choose another folder: "
+            "trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE"
         ) from error
-    elsewhere = "choose another folder (trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        wrong = f"the disk is full: the pack {target} needs {needed / 1e6:.0f} MB; free some space, or"
-    else:
-        wrong = f"the pack cannot be written to {target} ({error.strerror or error});"
-    raise DataError(f"{wrong} {elsewhere}") from error
+    return Pack.open(target)
 
 
 def _suitable(pack: Pack, path: Path, wanted: PackOptions, scale: IntensityScale | None) -> Pack:

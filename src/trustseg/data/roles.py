@@ -55,7 +55,7 @@ _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
 @dataclass(frozen=True, slots=True)
 class FolderRole:
-    """What the folders above a file say of it.
+    """What a folder and those above it say of a file in it.
 
     Attributes:
         role: whether its folder holds images or masks; None if it does not say.
@@ -64,7 +64,7 @@ class FolderRole:
         side: the side of a split; None if no folder names one.
         control: whether it lies among declared controls.
         aside: whether it lies in a folder of pictures that are no images of a data set, such as ``previews``.
-        holder: the folder that gives the role, the file itself if none does.
+        holder: the folder that gives the role, the nearest one if none does.
         folders: the folders above it, without those that name a side.
         frame: the folders above and below the one that gives the role: an image and its masks share a frame.
     """
@@ -80,25 +80,20 @@ class FolderRole:
     frame: tuple[str, ...]
 
 
-def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = (), tested: bool = False) -> FolderRole:
-    """Return what the folders above a file say of it; the last word counts.
+def place(folder: PurePath, declared: Declared, *, mixed: Container[PurePath] = (), tested: bool = False) -> FolderRole:
+    """Return what a folder and those above it say of the files in it; the last word counts.
 
     Args:
-        file: the file, relative to the data set.
+        folder: the folder, relative to the data set.
         declared: what the user says of the folders.
         mixed: folders above those of images without a role of their own: ``Kvasir-SEG`` of ``Kvasir-SEG/images``.
         tested: whether the data set has a test side by name, beside which ``eval`` and ``external`` name no side.
     """
-    above = [
-        (
-            folder.name,
-            None if folder in mixed else _role(folder.name, folder.as_posix(), declared),
-            _side(folder.name, tested=tested),
-        )
-        for folder in reversed(file.parents[:-1])
-    ]
-    sides = [side for _, _, side in above if side]
-    kept = [(name, role) for name, role, side in above if side is None or role is not None]
+    above = [folder, *folder.parents][-2::-1]  # without the data set's own
+    roles = [None if one in mixed else _role(one.name, one.as_posix(), declared) for one in above]
+    all_sides = [_side(one.name, tested=tested) for one in above]
+    sides = [side for side in all_sides if side]
+    kept = [(one.name, role) for one, role, side in zip(above, roles, all_sides, strict=True) if role or not side]
     folders = tuple(name for name, _ in kept)
     ends = [number for number, (_, role) in enumerate(kept) if role]
     first = last = ends[-1] if ends else len(kept)
@@ -112,9 +107,10 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
         certain=any(_said(name) & _MASKS or named(declared.masks, name) for name in block),
         source="/".join(block) if role == "masks" else "",
         side=sides[-1] if sides else None,
-        control=_controls(file, declared),
+        control=declared.controls in EVERYTHING
+        or any(_squeezed(one.name) in _CONTROLS or named(declared.controls, one.name, one.as_posix()) for one in above),
         aside=any(_aside(name, declared) for name in folders),
-        holder=next((folder for folder, (_, own, _) in zip(file.parents, reversed(above), strict=False) if own), file),
+        holder=next((one for one, own in zip(reversed(above), reversed(roles), strict=True) if own), folder),
         folders=folders,
         frame=folders[:first] + below,
     )
@@ -223,13 +219,6 @@ def _side(name: str, *, tested: bool) -> Side | None:
     if len(sides) == 1 and (rest <= _NEUTRAL | _OWN or rest & roles or ("data" in rest)):
         return sides.pop()
     return None
-
-
-def _controls(file: PurePath, declared: Declared) -> bool:
-    for number, name in enumerate(file.parts[:-1]):
-        if _squeezed(name) in _CONTROLS or named(declared.controls, name, "/".join(file.parts[: number + 1])):
-            return True
-    return declared.controls in EVERYTHING
 
 
 def _aside(name: str, declared: Declared) -> bool:

@@ -23,12 +23,7 @@ _SPECS: Final = "not 8- or 16-bit whole numbers; window it and export it as an 8
 
 
 def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
-    """Return the native values of a TIFF file, upright.
-
-    Raises:
-        DataError: if it has several pages, a colour space that cannot be converted exactly, missing strips, or values
-            that are not whole numbers of at most 16 bits.
-    """
+    """Return the native values of a TIFF file, upright; refused is what ``read_image`` refuses."""
     with TiffFile(BytesIO(data)) as file:
         page = file.pages.first
         # ImageJ and tifffile may write a stack behind a single page.

@@ -6,17 +6,7 @@ import numpy as np
 import pytest
 
 from trustseg.data.phantom.fields import frame, stream
-from trustseg.data.phantom.film import (
-    Exposure,
-    _soften,
-    body_coordinates,
-    develop,
-    draw_exposure,
-    finish,
-    opening,
-    project,
-    retake,
-)
+from trustseg.data.phantom.film import Exposure, _soften, body_coordinates, develop, finish, project
 
 STRAIGHT = Exposure(
     portable=False,
@@ -62,18 +52,6 @@ def test_the_tone_curve_rises_from_floor_to_ceiling() -> None:
     assert darker.tolist() == pytest.approx([0.1 + 0.8 * 0.25])
 
 
-def test_each_border_shuts_its_own_side() -> None:
-    assert opening(STRAIGHT, 16) == 1.0
-    size = 64
-    for side, share in ((0, "left"), (1, "right"), (2, "top"), (3, "bottom")):
-        borders = [0.0] * 4
-        borders[side] = 0.5
-        shown = np.asarray(opening(replace(STRAIGHT, collimation=tuple(borders)), size))  # type: ignore[arg-type]
-        shut = {"left": shown[:, :12], "right": shown[:, -12:], "top": shown[:12], "bottom": shown[-12:]}
-        assert shut[share].max() < 0.01
-        assert shown[20:-20, 20:-20].min() > 0.99
-
-
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.2])
 def test_blur_moves_grey_and_loses_none(sigma: float) -> None:
     point = np.zeros((41, 41), dtype=np.float32)
@@ -88,16 +66,6 @@ def test_blur_moves_grey_and_loses_none(sigma: float) -> None:
     assert point.sum() == 1
 
 
-def test_a_film_is_shut_where_the_collimator_is() -> None:
-    exposure = replace(STRAIGHT, collimation=(0.4, 0.0, 0.0, 0.0))
-    for seed in range(6):
-        film = finish(exposure, np.full((64, 64), 0.5, dtype=np.float32), stream(0, seed))
-        assert film.shape == (64, 64)
-        assert film.dtype == np.uint8
-        assert (film[52:, :10] < 3).all()  # below the letters
-        assert film[52:, 40:].min() > 60
-
-
 def test_grain_has_the_strength_that_is_asked_for() -> None:
     clean, noisy = (
         finish(replace(STRAIGHT, noise=noise), np.full((128, 128), 0.5, dtype=np.float32), stream(0, 3))
@@ -105,16 +73,3 @@ def test_grain_has_the_strength_that_is_asked_for() -> None:
     )
     difference = (noisy.astype(float) - clean)[40:, 40:] / 255
     assert difference.std() == pytest.approx(0.04 * np.sqrt(0.5), rel=0.1)
-
-
-def test_films_of_a_patient_are_near_each_other() -> None:
-    drawn = [draw_exposure(stream(1, patient)) for patient in range(600)]
-    assert np.mean([exposure.portable for exposure in drawn]) == pytest.approx(0.3, abs=0.06)
-    assert all(0 <= exposure.floor < exposure.ceiling <= 1 and max(exposure.collimation) == 0 for exposure in drawn)
-    usual = draw_exposure(stream(0, 1))
-    again = [retake(usual, stream(0, 1, session)) for session in range(200)]
-    assert np.mean([film.turn for film in again]) == pytest.approx(usual.turn, abs=0.006)
-    assert np.std([film.turn for film in again]) == pytest.approx(0.02, rel=0.2)
-    assert np.mean([film.portable == usual.portable for film in again]) == pytest.approx(0.85, abs=0.08)
-    assert np.mean([np.count_nonzero(film.collimation) for film in again]) == pytest.approx(4 * 0.06, abs=0.12)
-    assert {film.gamma for film in again} == {usual.gamma}

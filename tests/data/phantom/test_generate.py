@@ -1,5 +1,8 @@
 """A phantom follows from its seed, patient and session alone, and looks as a film does."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,23 @@ from trustseg.errors import DataError
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+FILMS = json.loads((Path(__file__).parents[2] / "golden" / "phantoms.json").read_text())["films"]
+
+
+def sampled(text: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("patient", FILMS)
+def test_phantoms_stay_as_they_were(patient: str) -> None:
+    made, kept = phantom(0, int(patient), 1, size=64), FILMS[patient]
+    assert made.view == kept["view"]
+    for found, name in ((made.image, "image"), (made.ambiguity, "ambiguity")):
+        same = found[::4, ::4].ravel() == sampled(kept[name])
+        assert same.mean() > 0.97  # the letters on a film depend on the version of FreeType
+    assert (made.mask[::4, ::4].ravel() == np.unpackbits(sampled(kept["mask"]))).mean() > 0.99
 
 
 def test_seed_patient_and_session_each_change_the_image() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from trustseg.data.phantom import phantom, read
+from trustseg.data.phantom.fields import gaussian_field, stream
 
 
 def test_each_pixel_is_marked_with_probability_eta() -> None:
@@ -30,3 +31,11 @@ def test_certain_pixels_leave_no_choice() -> None:
     for size in (1, 2, 31):
         for level, marked in ((0, False), (255, True)):
             assert (read(np.full((size, size), level, np.uint8), np.random.default_rng(size)) == marked).all()
+
+
+def test_a_smooth_field_is_standard_normal_at_every_pixel() -> None:
+    generator = stream(0, 1)
+    fields = np.stack([gaussian_field(generator, 6, 17) for _ in range(8000)])
+    assert fields.dtype == np.float32
+    np.testing.assert_allclose(fields.mean(axis=0), 0, atol=0.06)
+    np.testing.assert_allclose(fields.var(axis=0), 1, atol=0.09)
