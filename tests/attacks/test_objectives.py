@@ -131,7 +131,7 @@ def test_soft_dice_is_the_loss_where_there_is_foreground_and_cross_entropy_where
 def test_objectives_on_evidence_refuse_other_beliefs(name: str) -> None:
     kinds, masks = beliefs()
     for kind in ("bernoulli", "mixture"):
-        with pytest.raises(BeliefError, match="needs a Beta belief"):
+        with pytest.raises(BeliefError, match=f"^{name} needs a Beta belief"):
             OBJECTIVES[name](kinds[kind], masks, 0.0)
 
 

@@ -126,7 +126,7 @@ def test_half_types_infinities_and_signed_zero() -> None:
         ([0.1, 0.2], [0.0, math.nan], "error holds NaN"),
         ([0.1, 0.2], [0.0, math.inf], "error holds NaN"),
         ([0.1, 0.2], [0.0, -1.0], "error holds NaN"),
-        ([0.1, 0.2], [0.0], "expected equal shapes"),
+        ([0.1, 0.2], [0.0], "resize one to the other"),
     ],
 )
 def test_bad_input_gets_its_sentence(uncertainty: list[float], error: list[float], words: str) -> None:

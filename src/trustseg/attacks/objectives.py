@@ -187,7 +187,7 @@ def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
         arXiv:1806.01768, equation 4.
     """
-    return bayes_risk_cross_entropy(belief, masks)
+    return bayes_risk_cross_entropy(as_beta(belief, "digamma"), masks)
 
 
 def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:

@@ -55,7 +55,7 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
             return f"{key} is missing"
         case "string_unicode":
             return f"{key} is not valid UTF-8 ({value}); rename that file or folder"
-        case "model_type":
+        case "model_type" | "dict_type":
             problem = "expected a section of keys"
         case "string_type":
             problem = "expected text; quote what YAML reads as something else"

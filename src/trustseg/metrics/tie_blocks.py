@@ -56,7 +56,7 @@ def check_shapes(least: int = 0, **tensors: Tensor) -> None:
     if one.shape != other.shape or one.ndim < least:
         raise ShapeError(
             f"{first} is {tuple(one.shape)} and {second} {tuple(other.shape)}, expected equal shapes (B, ...); resize "
-            "the prediction to the mask, or add the missing dimension"
+            "one to the other, or add the missing dimension"
         )
 
 
