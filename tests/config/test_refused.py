@@ -29,6 +29,7 @@ ATTACK = "evaluation.attacks=[{{name: pgd, eps: [4/255], {}}}]"
         ("data.fold=5", "fold 5 does not exist among 5 folds (0 to 4)"),
         ("data=3", "data=3: expected a section of keys"),
         ("data=null", "data=null: expected a section of keys"),
+        ("training.optimizer=adam", "unknown key 'training.optimizer'; known: epochs, batch_size"),
         ("data.mask_values=lesion", "data.mask_values=lesion: expected a section of keys"),
         ("data.path=", "data.path"),  # and not the folder that one happens to be in
         ("model.head=gauss", "model.head=gauss: input should be 'bernoulli' or 'beta'"),

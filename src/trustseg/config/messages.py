@@ -79,8 +79,11 @@ def unknown_key(kind: type[BaseModel], key: str, path: str) -> str:
         key: as it was given.
         path: the same without the numbers of items.
     """
-    near = _near(path[:_LONGEST_VALUE], known_keys(kind))
-    words = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; known: {', '.join(kind.model_fields)};"
+    known, section = known_keys(kind), f"{path.rpartition('.')[0]}."
+    near = _near(path[:_LONGEST_VALUE], known)
+    beside = dict.fromkeys(other[len(section) :].partition(".")[0] for other in known if other.startswith(section))
+    listed = f"; known: {', '.join(beside or kind.model_fields)};"
+    words = f"; did you mean {' or '.join(map(repr, near))}?" if near else listed
     return f"unknown key '{_cut(key)}'{words} 'trustseg train --keys' lists them all"
 
 
