@@ -171,7 +171,8 @@ def budget_of(search: Search) -> Tensor:
 def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
     """Raise unless the tensors fit each other; costs nothing."""
     if images.ndim != 4 or images.dtype != torch.float32:
-        raise ShapeError(f"images must be float32 (B, C, H, W), got {images.dtype} {tuple(images.shape)}")
+        got = f"{images.dtype} {tuple(images.shape)}"
+        raise ShapeError(f"images must be float32 (B, C, H, W), got {got}; use .float() and add missing dimensions")
     if not isinstance(masks, Tensor):
         raise ShapeError(f"masks must be a tensor of reference masks, got {type(masks).__name__}")
     expected = (images.shape[0], 1, *images.shape[2:])

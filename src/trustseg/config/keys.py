@@ -100,7 +100,7 @@ def _meaning(function: object, option: str) -> str:
     """Return what the docstring of a function, of its module or of its package says of an option."""
     module = getmodule(function)
     for told in (function, module, module and sys.modules.get(module.__package__ or "")):
-        found = re.search(rf"^ +{option}: (.+?)(?=\n +\w+: |\n\n|\Z)", getdoc(told) or "", re.S | re.M)
+        found = re.search(rf"^ +{option}: (.+?)(?=\n *\w+:[ \n]|\n\n|\Z)", getdoc(told) or "", re.S | re.M)
         if found:
             return re.sub(r"\s+", " ", found[1])
     return ""

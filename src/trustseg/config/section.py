@@ -60,7 +60,7 @@ class Section(BaseModel):
     def _no_number_is_a_switch(cls, value: object, info: ValidationInfo) -> object:
         """Refuse true and false where a number belongs; YAML also reads yes, no, on and off as these."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"got {str(value).lower()}, which is a switch; quote it if it is a word")
+            raise ValueError(f"got {str(value).lower()}, which is a switch; give a number, or quote a word")
         return value
 
 

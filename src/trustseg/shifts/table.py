@@ -54,7 +54,8 @@ def check(name: str, images: Tensor, severity: int) -> None:
         raise ConfigError(f"the severity of {name} must be 1, 2, 3, 4 or 5, got {severity!r}; 3 is the middle one")
     if images.ndim != 4 or images.dtype != torch.float32 or not images.numel():
         raise ShapeError(
-            f"images must be float32 (B, C, H, W), none of them 0, got {images.dtype} {tuple(images.shape)}"
+            f"images must be float32 (B, C, H, W), none of them 0, got {images.dtype} {tuple(images.shape)}; "
+            "use .float() and add missing dimensions"
         )
 
 
