@@ -106,7 +106,7 @@ def test_bad_input_gets_its_sentence() -> None:
             expected_calibration_error(torch.tensor([[bad]]), p)
     # These shapes would broadcast to a number.
     for function in (expected_calibration_error, brier):
-        with pytest.raises(ShapeError, match="resize the prediction"):
+        with pytest.raises(ShapeError, match="resize one"):
             function(torch.full((4, 1, 8, 8), 0.5), torch.zeros(1, 1, 8, 8))
     with pytest.raises(ConfigError, match="expected at least 1"):
         CalibrationError(bins=0)

@@ -90,7 +90,7 @@ def test_metric_is_independent_of_batches(size: int) -> None:
 
 
 def test_bad_input_gets_its_sentence() -> None:
-    with pytest.raises(ShapeError, match="resize the prediction"):
+    with pytest.raises(ShapeError, match="resize one"):
         dice(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 3))
     with pytest.raises(ShapeError, match=r"belief\.probability > 0\.5"):
         dice(torch.full((1, 1, 2, 2), 0.7), torch.zeros(1, 1, 2, 2))

@@ -96,7 +96,7 @@ def test_bad_input_gets_its_sentence() -> None:
     for make in (AUSE, AURC):
         with pytest.raises(UnknownNameError, match="did you mean 'brier'"):
             make(error="brer")  # type: ignore[arg-type]  # the point of the test
-    with pytest.raises(ShapeError, match="resize the prediction"):
+    with pytest.raises(ShapeError, match="resize one"):
         AUSE().update(torch.zeros(2), torch.zeros(2), torch.zeros(3))
     with pytest.raises(ShapeError, match="uncertainty holds NaN"):
         AUSE().update(torch.tensor([math.nan]), torch.zeros(1), torch.zeros(1))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
-from trustseg.metrics import hausdorff_95, surface_dice
+from trustseg.metrics import hausdorff_95, lesion_f1, surface_dice
 
 
 def boundary(mask: Tensor) -> list[tuple[int, int]]:
@@ -85,6 +85,10 @@ def test_what_is_refused() -> None:
     ones = torch.ones(1, 1, 3, 3)
     with pytest.raises(ShapeError):
         hausdorff_95(ones * 0.5, ones)
+    for shape in ((2, 3, 3), (1, 2, 3, 3)):  # no channel, and more than one
+        for metric in (hausdorff_95, surface_dice, lesion_f1):
+            with pytest.raises(ShapeError, match=r"expected \(B, 1, H, W\)"):
+                metric(torch.ones(shape), torch.ones(shape))
     with pytest.raises(ConfigError, match="spacing"):
         hausdorff_95(ones, ones, spacing=(0.0, 1.0))
     with pytest.raises(ConfigError, match="tolerance"):

@@ -66,6 +66,16 @@ def test_latex_marks_the_best_under_each_condition_and_names_the_baseline() -> N
     assert "textbf" not in Table("t", "A table", columns, rows[:1]).latex()  # nothing to be better than
 
 
+@pytest.mark.parametrize(
+    ("key", "best"), [("dice", 2.0), ("ece ↓", -3.0), ("metric_sensitivity", 2.0), ("metric_area_error", 0.5)]
+)
+def test_the_best_value_follows_from_the_metric(key: str, best: float) -> None:
+    choose = Column(key, key).best
+    assert choose
+    assert choose([2.0, -3.0, 0.5]) == best
+    assert Column("metric_of_a_later_version", "?").best is None
+
+
 def test_a_table_without_rows_keeps_its_columns() -> None:
     empty = Table("t", "nothing", (Column("variant", "Variant"), Column("dice", "Dice")), ())
     assert empty.csv() == "variant,dice\n"

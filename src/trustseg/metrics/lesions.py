@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from trustseg.errors import ConfigError
-from trustseg.metrics.overlap import hard_masks
+from trustseg.metrics.overlap import planes
 
 __all__ = ["lesion_f1"]
 
@@ -33,8 +33,7 @@ def lesion_f1(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) -> Ten
     if not 0 < overlap <= 1:
         raise ConfigError(f"overlap is {overlap}, give a share of a lesion's pixels above 0 and up to 1")
     values = []
-    for pair in zip(*(mask[:, 0].cpu().numpy() for mask in hard_masks(prediction, masks)), strict=True):
-        predicted, reference = pair
+    for predicted, reference in zip(*planes(prediction, masks), strict=True):
         sensitivity, precision = _covered(reference, predicted, overlap), _covered(predicted, reference, overlap)
         total = sensitivity + precision
         f1 = 2 * sensitivity * precision / total if total else 0.0

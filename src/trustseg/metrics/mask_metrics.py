@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from torch import Tensor
 
@@ -23,8 +23,8 @@ class MetricFacts:
         unit: ``"share"``, or ``"px"`` of the square that images are resized to.
     """
 
-    better: str = "higher"
-    unit: str = "share"
+    better: Literal["higher", "lower", "zero"] = "higher"
+    unit: Literal["share", "px"] = "share"
 
 
 _GIVEN: Final = frozenset({"spacing"})

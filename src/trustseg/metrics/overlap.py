@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from trustseg.errors import ShapeError
 from trustseg.masks import counted, require_binary
 from trustseg.metrics.counts import dice_from_counts, iou_terms
 from trustseg.metrics.tie_blocks import check_shapes
@@ -17,6 +20,7 @@ __all__ = [
     "harm",
     "iou",
     "overlap_counts",
+    "planes",
     "pooled_dice",
     "pooled_iou",
     "precision",
@@ -46,6 +50,14 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
     predicted, reference = hard_masks(prediction, masks)
     found = (predicted & reference, predicted, reference, counted(masks))
     return OverlapCounts(*(torch.count_nonzero(pixels.flatten(1), dim=1) for pixels in found))
+
+
+def planes(prediction: Tensor, masks: Tensor) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return both as (B, H, W), for metrics of shapes; raise unless they are ``hard_masks`` (B, 1, H, W)."""
+    if prediction.ndim != 4 or prediction.shape[1] != 1:
+        raise ShapeError(f"prediction is {tuple(prediction.shape)}, expected (B, 1, H, W); add the missing dimension")
+    predicted, reference = hard_masks(prediction, masks)
+    return predicted[:, 0].cpu().numpy(), reference[:, 0].cpu().numpy()
 
 
 def hard_masks(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

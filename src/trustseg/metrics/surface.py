@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from trustseg.errors import ConfigError
-from trustseg.metrics.overlap import hard_masks
+from trustseg.metrics.overlap import planes
 
 __all__ = ["hausdorff_95", "surface_dice"]
 
@@ -79,8 +79,7 @@ def _boundary_distances(
     """Yield for each image the distances of both boundaries to the other, infinite where the other mask is empty."""
     if not all(0 < side < math.inf for side in spacing):
         raise ConfigError(f"spacing is {spacing}, give height and width of a pixel, both above 0")
-    predictions, references = (found.cpu().numpy() for found in hard_masks(prediction, masks))
-    for pair in zip(predictions[:, 0], references[:, 0], strict=True):
+    for pair in zip(*planes(prediction, masks), strict=True):
         first, second = (np.packbits(mask).tobytes() for mask in pair)
         yield _distances_between(first, second, (masks.shape[-2], masks.shape[-1]), (spacing[0], spacing[1]))
 

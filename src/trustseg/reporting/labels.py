@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from trustseg.attacks import AttackFacts
     from trustseg.entries import Entry
+    from trustseg.metrics.mask_metrics import MetricFacts
 
 __all__ = [
     "CLEAN",
@@ -32,6 +33,7 @@ __all__ = [
     "describe_variant",
     "is_l2",
     "labelled",
+    "metric_facts",
     "texts_of",
     "words",
 ]
@@ -74,14 +76,21 @@ def describe_metric(column: str) -> str:
     """
     from trustseg.metrics import METRICS  # loads torch
 
-    name = column.removeprefix("metric_")
-    key = max((key for key in METRICS if f"{name}_".startswith(f"{key}_")), key=len, default=name)
-    options = name[len(key) :].replace("_", " ")
-    if key not in METRICS:
-        return words(name)
-    facts = METRICS[key].facts
+    key, facts = metric_facts(column)
+    if facts is None:
+        return words(key)
+    options = column.removeprefix(f"metric_{key}").replace("_", " ")
     unit, mark = "" if facts.unit == "share" else f", {facts.unit}", " ↓" if facts.better == "lower" else ""
     return f"{METRICS[key].label}{options}{unit}{mark}"
+
+
+def metric_facts(column: str) -> "tuple[str, MetricFacts | None]":
+    """Return the metric of a ``metric_`` column of records and its facts, None if this version has no such metric."""
+    from trustseg.metrics import METRICS  # loads torch
+
+    name = column.removeprefix("metric_")
+    key = max((key for key in METRICS if f"{name}_".startswith(f"{key}_")), key=len, default=name)
+    return key, METRICS[key].facts if key in METRICS else None
 
 
 def describe_head(head: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.labels import HIGHER_IS_BETTER, texts_of
+from trustseg.reporting.labels import HIGHER_IS_BETTER, metric_facts, texts_of
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
 
@@ -25,6 +25,10 @@ _LATEX: Final = str.maketrans(
 )
 
 
+def _nearest_to_zero(values: Iterable[float]) -> float:
+    return min(values, key=abs)
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its key in files, its title on pages, its digits, and whether numbers show a sign."""
@@ -40,7 +44,10 @@ class Column:
         if "↓" in self.title:
             return min
         score = self.key.removeprefix("robust_").removeprefix("worst_")
-        return max if score in HIGHER_IS_BETTER or score.startswith("metric_") else None
+        facts = metric_facts(score)[1] if score.startswith("metric_") else None
+        if facts and facts.better == "zero":
+            return _nearest_to_zero
+        return max if score in HIGHER_IS_BETTER or (facts and facts.better == "higher") else None
 
 
 @dataclass(frozen=True, slots=True)
