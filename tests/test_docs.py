@@ -19,6 +19,10 @@ from trustseg.attacks import ATTACKS, OBJECTIVES, PRESETS, UNCERTAINTY_ATTACKS, 
 from trustseg.calibration import MAPS
 from trustseg.cli import app
 from trustseg.evaluation.masking_checks import CHECKS
+from trustseg.losses import LOSSES
+from trustseg.metrics import METRICS
+from trustseg.selection import SELECTIONS
+from trustseg.shifts import SHIFTS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
 ROOT = Path(__file__).parent.parent
@@ -141,6 +145,20 @@ def rows_under(page: str, heading: str) -> list[list[str]]:
 )
 def test_tables_name_every_entry_of_a_dictionary(page: str, heading: str, names: Iterable[str]) -> None:
     assert [row[0].strip("` ") for row in rows_under(page, heading)] == list(names)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("losses.md", LOSSES),
+        ("training.md", SELECTIONS),
+        ("shifts.md", SHIFTS),
+        ("audit.md", METRICS),
+    ],
+)
+def test_pages_name_every_entry_of_a_dictionary(page: str, names: Iterable[str]) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_the_site_lists_every_page_once() -> None:

@@ -77,6 +77,8 @@ ATTACK = "evaluation.attacks=[{{name: pgd, eps: [4/255], {}}}]"
         (ATTACK.format("objective: margni"), "did you mean 'margin'?"),
         (ATTACK.format("step: 3"), "did you mean 'steps'?"),
         (ATTACK.format("momentm: 0.9").replace("pgd", "mi_fgsm"), "did you mean 'momentum'?"),
+        (ATTACK.format("momentum: -1").replace("pgd", "mi_fgsm"), "greater than or equal to 0"),
+        ("loss.beta={name: fisher_squared_error, determinant_weight: -5}", "greater than or equal to 0"),
         *(
             (
                 ATTACK.format(option).replace("pgd", "fgsm"),

@@ -2,8 +2,10 @@
 
 import math
 from functools import partial
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from trustseg.attacks.contract import Count, Length
@@ -48,7 +50,7 @@ def mi_fgsm(
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
     steps: Count = 10,
-    momentum: float = 1.0,
+    momentum: Annotated[float, Ge(0)] = 1.0,
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:

@@ -15,9 +15,10 @@ Args:
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Annotated, Final
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from trustseg.attacks.contract import AttackFacts, Count, stepwise
@@ -121,8 +122,8 @@ def deferral_aware(
     eps: float | Tensor,
     score: Score,
     threshold: float,
-    weights: Sequence[float] = (0.03, 0.1, 0.3, 1.0),
-    slack: float = 0.02,
+    weights: Sequence[Annotated[float, Gt(0)]] = (0.03, 0.1, 0.3, 1.0),
+    slack: Annotated[float, Ge(0)] = 0.02,
     steps: Count = 20,
     generator: torch.Generator | None = None,
 ) -> Tensor:

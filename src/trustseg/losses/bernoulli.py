@@ -46,6 +46,7 @@ def focal_cross_entropy(
 
     Args:
         gamma: how fast the weight of a pixel falls as it becomes right, >= 0; 0 is ``binary_cross_entropy``.
+
     Reference:
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv:1708.02002, equation 4.
         Deviation: ``balance`` in place of the paper's alpha.

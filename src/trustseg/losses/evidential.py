@@ -1,6 +1,9 @@
 """Losses of a Beta belief: four data terms, the penalty on misleading evidence, and the correction of no evidence."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from trustseg.beliefs import Belief, Beta, reference_of, require_belief
@@ -57,6 +60,7 @@ def bayes_risk_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance 
     """Return the mean expected cross-entropy of each image under the Beta, in nats, above ``type_ii_likelihood``.
 
     Per pixel: loss = E[-ln theta_y] = psi(S) - psi(a).
+
     Reference:
         Sensoy, section 4, equation 4.
     """
@@ -68,6 +72,7 @@ def bayes_risk_squared_error(belief: Belief, masks: Tensor, *, balance: Balance 
     """Return the mean expected squared error of each image under the Beta, summed over both classes, in (0, 2).
 
     Per pixel: loss = 2 (y - p)^2 + 2 p q / (S + 1); 2/3 at Beta(1, 1).
+
     Reference:
         Sensoy, section 4, equation 5; two classes, so twice the form with one output.
     """
@@ -131,7 +136,7 @@ def _log_determinant(alpha: Tensor, beta: Tensor) -> Tensor:
 
 
 def fisher_squared_error(
-    belief: Belief, masks: Tensor, *, determinant_weight: float = 0.05, balance: Balance = "none"
+    belief: Belief, masks: Tensor, *, determinant_weight: Annotated[float, Ge(0)] = 0.05, balance: Balance = "none"
 ) -> Tensor:
     """Return the mean squared error of each image, weighted by the Fisher information of its evidence.
 
@@ -142,6 +147,7 @@ def fisher_squared_error(
 
     Args:
         determinant_weight: weight w of the determinant, >= 0.
+
     Reference:
         Deng et al., "Uncertainty Estimation by Fisher Information-based Evidential Deep Learning", ICML 2023,
         arXiv:2303.02045, section 4; two classes, their divergence being ``kl_to_uniform``.
@@ -163,6 +169,7 @@ def vacuity_correction(belief: Belief, masks: Tensor, *, balance: Balance = "non
     constant. With softplus evidence the gradient with respect to the logit tends to -u where that of the data terms
     decays like exp(logit). It is added to a data term: it is no proper score, may be negative, falls without bound, and
     is at most 16 in float32.
+
     Reference:
         Pandey and Yu, "Learn to Accumulate Evidence from All Training Samples: Theory and Practice", ICML 2023,
         arXiv:2306.11113, the correct evidence regularisation. Deviation: ln(e + 1.2e-7), the resolution of alpha in

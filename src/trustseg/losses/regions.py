@@ -62,6 +62,7 @@ def tversky(
 
     With TP = sum(p y), FP = sum(p (1 - y)), FN = sum((1 - p) y):
     loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth).
+
     Reference:
         Salehi et al., "Tversky Loss Function for Image Segmentation Using 3D Fully Convolutional Deep Networks",
         MLMI 2017, arXiv:1706.05721, equation 4. Deviation: smoothing.
@@ -89,6 +90,7 @@ def focal_tversky(
 
     Args:
         gamma: order of the root, >= 1; 1 is ``tversky``.
+
     Reference:
         Abraham and Khan, "A Novel Focal Tversky Loss Function with Improved Attention U-Net for Lesion Segmentation",
         ISBI 2019, arXiv:1810.07842, equation 4.
@@ -105,6 +107,7 @@ def lovasz(belief: Belief, masks: Tensor) -> Tensor:
     With the errors e = |p - y| in falling order and J_k one minus the IoU of a prediction that is wrong on the first k
     of these pixels: loss = sum over k of e_k (J_k - J_(k-1)), J_0 = 0. It is one minus the IoU where every p is 0 or 1,
     and the largest p where the mask is empty.
+
     Reference:
         Berman et al., "The Lovasz-Softmax Loss: A Tractable Surrogate for the Optimization of the
         Intersection-over-Union Measure in Neural Networks", CVPR 2018, arXiv:1705.08790, equation 9; the foreground.
@@ -127,6 +130,7 @@ def boundary(belief: Belief, masks: Tensor) -> Tensor:
     pixel of the other class, at least 1; it is 1 everywhere where the mask is empty or full. A speck far from the
     lesion costs more than a border that is a pixel off. Unlike an overlap it grows with the size of the image, so give
     it a small weight. Distances are computed on the CPU.
+
     Reference:
         Kervadec et al., "Boundary loss for highly unbalanced segmentation", MIDL 2019, arXiv:1812.07032, equation 5.
         Deviation: |phi| |p - y|, which is phi p plus a constant of the mask, is never negative, and |phi| >= 1.
