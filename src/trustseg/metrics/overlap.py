@@ -54,9 +54,9 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
 
 def planes(prediction: Tensor, masks: Tensor) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return both as (B, H, W), for metrics of shapes; raise unless they are ``hard_masks`` (B, 1, H, W)."""
-    if prediction.ndim != 4 or prediction.shape[1] != 1:
-        raise ShapeError(f"prediction is {tuple(prediction.shape)}, expected (B, 1, H, W); add the missing dimension")
     predicted, reference = hard_masks(prediction, masks)
+    if masks.ndim != 4 or masks.shape[1] != 1:
+        raise ShapeError(f"masks are {tuple(masks.shape)}, expected (B, 1, H, W); add the missing dimension")
     return predicted[:, 0].cpu().numpy(), reference[:, 0].cpu().numpy()
 
 
