@@ -74,6 +74,8 @@ ATTACK = "evaluation.attacks=[{{name: pgd, eps: [4/255], {}}}]"
         ("evaluation.attacks=[{name: pgd, eps: [4]}]", "above 1"),
         ("evaluation.attacks=[{name: pgdd}]", "did you mean 'pgd'?"),
         ("evaluation.attacks=[{name: pgdd, eps: [300], stepps: 1}]", "did you mean 'pgd'?"),
+        ("evaluation.attacks=[{name: apgd, eps: [0.1]}, {name: apgd, eps: [0.1], steps: 100}]", "'apgd' twice"),
+        ("evaluation.attacks=[{name: pgd, eps: [0.1]}, {name: pgd, eps: [0.1], objective: cross_entropy}]", "twice"),
         (ATTACK.format("objective: margni"), "did you mean 'margin'?"),
         (ATTACK.format("step: 3"), "did you mean 'steps'?"),
         (ATTACK.format("momentm: 0.9").replace("pgd", "mi_fgsm"), "did you mean 'momentum'?"),

@@ -76,8 +76,9 @@ def test_what_does_not_go_together(settings: list[str], words: str) -> None:
         ["evaluation.attacks=[{name: pgd, eps: [4.0], norm: l2}]"],
     ],
 )
-def test_what_does(settings: list[str]) -> None:
-    load_run(None, settings)
+def test_what_goes_together_is_taken_as_given(settings: list[str]) -> None:
+    run = load_run(None, settings)
+    assert run.model_validate(run.model_dump()) == run
 
 
 @pytest.mark.parametrize(

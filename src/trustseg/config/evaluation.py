@@ -3,12 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from trustseg.config.names import ART, allowed_names, check_attack_options
+from trustseg.config.names import ART, all_options, allowed_names, check_attack_options
 from trustseg.config.section import AggregationName, Budget, FolderOrFile, NameWithOptions, Section
 
 __all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
@@ -183,4 +183,7 @@ class EvaluationConfig(Section):
             names = Counter(conditions if key == "attacks" else getattr(self, key))
             if twice := [name for name, count in names.items() if count > 1]:
                 raise ValueError(f"{key} holds '{twice[0]}' twice; remove one")
+        for one, other in combinations(self.attacks, 2):
+            if one.name == other.name and set(one.eps) & set(other.eps) and all_options(one) == all_options(other):
+                raise ValueError(f"attacks holds '{one.name}' twice, once with its defaults written out; remove one")
         return self

@@ -4,6 +4,7 @@ A check raises ``UnknownNameError`` for a name or option that does not exist, ``
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 from trustseg.config.section import OPTIONS, is_marked
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ART",
+    "all_options",
     "allowed_names",
     "check_attack",
     "check_attack_options",
@@ -149,6 +151,15 @@ def check_attack_options(name: str, options: Iterable[str]) -> None:
     for option in options:
         if option not in taken:
             raise unknown_name(f"option of the attack {name}", option, (*taken, "eps"))
+
+
+def all_options(attack: "AttackConfig") -> dict[str, Any]:
+    """Return the options of an attack of the evaluation, its defaults where none are given."""
+    entry = _entries()["evaluation.attacks.name"].get(attack.name)
+    usual = {name: option.default for name, option in entry.options.items()} if entry else {}
+    if entry and entry.takes("objective"):
+        usual["objective"] = signature(entry.function).parameters["objective"].default
+    return usual | attack.options
 
 
 def training_attack(text: str) -> tuple[Entry[Any, Any], dict[str, Any]] | None:
