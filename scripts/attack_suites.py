@@ -111,6 +111,7 @@ RIVALS: Final[Mapping[str, Rival]] = {
 def main(folder: Path, out: Path) -> None:
     """Train, attack and write the tables."""
     source = folder / "films"
+    out.mkdir(parents=True, exist_ok=True)
     if not source.exists():
         write_phantoms(source, train=200, test=IMAGES, control=0, size=SIZE, seed=0)
     attacks: list[dict[str, object]] = []
@@ -134,10 +135,9 @@ def main(folder: Path, out: Path) -> None:
                 for preset in PRESETS:
                     pairs = zip(found[preset, eps][1].tolist(), rivals.tolist(), strict=True)
                     worst += [{**about, "suite": preset, "dice": ours, "rivals": theirs} for ours, theirs in pairs]
-    out.mkdir(parents=True, exist_ok=True)
-    write_csv(pl.DataFrame(attacks), out / "attacks.csv")
-    table = pl.DataFrame(worst).with_columns(pl.col("dice", "rivals").round(4))
-    write_csv(table, out / "images.csv")
+            table = pl.DataFrame(worst).with_columns(pl.col("dice", "rivals").round(4))
+            write_csv(pl.DataFrame(attacks), out / "attacks.csv")
+            write_csv(table, out / "images.csv")
     print(
         table.group_by("suite", "eps", maintain_order=True).agg(
             images=pl.len(), at_or_below=(pl.col("dice") <= pl.col("rivals") + 1e-4).mean()

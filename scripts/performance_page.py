@@ -3,7 +3,8 @@
     make bench && cp runs/bench.json docs/results/performance/bench.json
     python scripts/performance_page.py [JSON [PAGE]]
 
-Without arguments the JSON is docs/results/performance/bench.json and the page docs/performance.md.
+Without arguments the JSON is docs/results/performance/bench.json and the page docs/performance.md. The ratios of
+clean commits are also appended to ``history.csv`` beside the JSON.
 """
 
 import json
@@ -11,6 +12,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+import polars as pl
+
+from trustseg.tables import write_csv
 
 ROOT: Final = Path(__file__).parent.parent
 INTRODUCTION: Final = """\
@@ -23,6 +28,14 @@ of doing the same work in one run, so it means something on other machines; seco
 turns and the shortest time of each counts; steps of a training are compared with what was measured just before them;
 each way to an AUSE or ECE runs once, in a process of its own that tells its memory. A ratio of measured to predicted
 cost is turned round where it is below 1. Missed targets are marked.
+"""
+HISTORY: Final = """\
+## History
+
+Ratios that were measured at several commits, oldest first ([all of them](results/performance/history.csv)).
+
+| figure | ratios |
+|---|---|
 """
 PLACES: Final = {"cpu": "CPU", "gpu": "GPU"}
 
@@ -37,8 +50,39 @@ def main(source: Path, page: Path) -> None:
     lines = [INTRODUCTION]
     for place, title in PLACES.items():
         lines += [f"## {title}", "", *_section(measured.get(place, {}), title)]
+    lines += _history_section(_with_history(measured, source.with_name("history.csv")))
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _with_history(measured: Mapping[str, Any], file: Path) -> pl.DataFrame:
+    """Append the ratios to the file and return all of its rows."""
+    rows = [
+        {"place": place, "commit": suite["machine"]["commit"], "figure": figure["name"], "ratio": figure["value"]}
+        for place, suites in measured.items()
+        for suite in suites.values()
+        for figure in suite["figures"]
+        if figure["unit"] == "x" and not suite["machine"]["commit"].endswith("-dirty")
+    ]
+    if not rows:
+        return pl.DataFrame()
+    table = pl.DataFrame(rows).with_columns(pl.col("ratio").round(4))
+    if file.is_file():
+        table = pl.concat([pl.read_csv(file, schema=table.schema), table])
+    table = table.unique(["place", "commit", "figure"], keep="last", maintain_order=True)
+    write_csv(table, file)
+    return table
+
+
+def _history_section(history: pl.DataFrame) -> Iterator[str]:
+    if history.is_empty():
+        return
+    ratios = pl.format("{} ({})", pl.col("ratio").round_sig_figs(3), "commit").str.join(", ")
+    figures = history.group_by("place", "figure", maintain_order=True).agg(ratios, commits=pl.len())
+    repeated = figures.filter(pl.col("commits") > 1)
+    if not repeated.is_empty():
+        yield HISTORY + "\n".join(f"| {figure} | {values} |" for _, figure, values, _ in repeated.iter_rows())
+        yield ""
 
 
 def _section(suites: Mapping[str, Any], title: str) -> Iterator[str]:

@@ -122,10 +122,12 @@ def test_the_page_of_qata_holds_the_published_table(page: str, table: str) -> No
 
 def test_the_page_of_benchmarks_is_that_of_the_figures_that_are_kept(tmp_path: Path) -> None:
     main = import_module("performance_page").main
-    kept = ROOT / "docs" / "results" / "performance" / "bench.json"
-    main(kept, tmp_path / "page.md")
+    kept = ROOT / "docs" / "results" / "performance"
+    shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
+    main(tmp_path / "bench.json", tmp_path / "page.md")
     assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "performance.md").read_text()
-    suites = json.loads(kept.read_text())["cpu"]
+    assert (tmp_path / "history.csv").read_text() == (kept / "history.csv").read_text()
+    suites = json.loads((kept / "bench.json").read_text())["cpu"]
     next(iter(suites.values()))["machine"]["gpu"] = "Some GPU"
     for measured, absent in (("cpu", "GPU"), ("gpu", "CPU")):
         (tmp_path / "bench.json").write_text(json.dumps({measured: suites}))
