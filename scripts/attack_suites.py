@@ -25,7 +25,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
 from trustseg.attacks import backward_passes, ensemble
 from trustseg.config import load_run
 from trustseg.data import open_dataset, write_phantoms
-from trustseg.data.module import PackRows, as_images
+from trustseg.data.batches import PackRows, as_images
 from trustseg.evaluation import rows_of_split
 from trustseg.metrics import dice
 from trustseg.models import Segmenter

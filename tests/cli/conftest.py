@@ -13,7 +13,7 @@ from tests import fake
 from tests.training.tiny import use_tiny_networks
 
 from trustseg.data import open_dataset, split_cases, write_phantoms
-from trustseg.data.seen import write_splits
+from trustseg.data.training_record import write_splits
 from trustseg.files import write_text
 from trustseg.models import build_segmenter
 

@@ -11,7 +11,7 @@ from tests.training.tiny import use_tiny_networks
 
 from trustseg.calibration import Calibration
 from trustseg.data.pack import Pack
-from trustseg.data.reading import write_reading
+from trustseg.data.training_record import write_preprocessing
 from trustseg.deferral import save_policy
 from trustseg.evaluation import hash_of_model, load_model
 from trustseg.models import build_segmenter
@@ -49,7 +49,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
         Calibration("temperature_scaling", values, "validation", 3, 3, "", 0.7, 0.6).save(found.model)
         pack: Pack = pack_of()
         object.__setattr__(pack, "fit", "pad")
-        write_reading(found.model, pack)
+        write_preprocessing(found.model, pack)
         policy = policy_with(threshold=0.55, model=hash_of_model(load_model(found.model)), statement="At most half.")
         save_policy(policy, found.policy)
         export_model(found.model, found.file, policy=policy)

@@ -12,7 +12,7 @@ import torch
 from tests.training.tiny import pack
 
 from trustseg.data import split_cases
-from trustseg.data.module import as_images, pack_loader
+from trustseg.data.batches import as_images, pack_loader
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 

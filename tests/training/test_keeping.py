@@ -24,7 +24,7 @@ from tests.training.tiny import (
 from tests.warm import start
 
 from trustseg.data import split_cases
-from trustseg.data.module import Batch, as_images, pack_loader
+from trustseg.data.batches import Batch, as_images, pack_loader
 from trustseg.errors import DataError, RunError
 from trustseg.metrics import dice
 from trustseg.models import Segmenter

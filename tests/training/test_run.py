@@ -21,8 +21,8 @@ from tests.training.tiny import (
 from torch import nn
 
 from trustseg.data import Pack, split_cases
-from trustseg.data.module import as_images, pack_loader
-from trustseg.data.seen import require_seen, require_unseen
+from trustseg.data.batches import as_images, pack_loader
+from trustseg.data.training_record import require_no_leakage, require_training_record
 from trustseg.errors import ConfigError, DataError, MissingPackageError, RunError
 from trustseg.training import train
 from trustseg.training.provenance import prepare_run
@@ -157,11 +157,11 @@ def test_whom_the_model_has_seen(tmp_path: Path) -> None:
     run, images = config("training.epochs=1", "data.fold=2"), pack()
     train(run, images, tmp_path)
     splits = split_cases(images.index, fold=2)
-    seen = require_seen(tmp_path / "model")
-    require_unseen(seen, images, splits.test)
+    seen = require_training_record(tmp_path / "model")
+    require_no_leakage(seen, images, splits.test)
     for row in (*splits.train, *splits.validation):
         with pytest.raises(DataError, match=images.index["name"].gather([row])[0]):
-            require_unseen(seen, images, np.array([row]))
+            require_no_leakage(seen, images, np.array([row]))
     about = json.loads((tmp_path / "model" / "splits.json").read_text())
     assert about["unknown_patients"] == len(images)
 

@@ -20,8 +20,8 @@ from trustseg.audit.repeats import repeats_of
 from trustseg.audit.subject import Subject
 from trustseg.config import DeferralConfig, EvaluationConfig, MeasureConfig, MinimalConfig
 from trustseg.data import Pack
-from trustseg.data.module import PackRows, as_images, pack_loader
-from trustseg.data.seen import require_unseen
+from trustseg.data.batches import PackRows, as_images, pack_loader
+from trustseg.data.training_record import require_no_leakage
 from trustseg.deferral import Policy, fit_policy, save_policy
 from trustseg.errors import DataError
 from trustseg.evaluation import (
@@ -76,7 +76,7 @@ def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool
                 "choose another --split"
             )
     if subject.seen is not None and not allow_training_patients:
-        require_unseen(subject.seen, pack, rows)
+        require_no_leakage(subject.seen, pack, rows)
     return rows
 
 

@@ -13,11 +13,15 @@ from torch import nn
 from trustseg.config import DataConfig
 from trustseg.config.loading import data_of_run
 from trustseg.data import Pack, open_dataset
+from trustseg.data.batches import PackRows, as_images
 from trustseg.data.decode import Progress
-from trustseg.data.module import PackRows, as_images
-from trustseg.data.reading import reading_beside
 from trustseg.data.resizing import Fit
-from trustseg.data.seen import Seen, seen_by, seen_in
+from trustseg.data.training_record import (
+    TrainingRecord,
+    parse_training_record,
+    read_preprocessing,
+    read_training_record,
+)
 from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.evaluation import SizedModel, as_belief_model, hash_of_model, is_other_data, load_model
 from trustseg.evaluation.gallery import gallery_rows
@@ -66,7 +70,7 @@ class Subject:
     predictions: Maps | None = None  # None for a model
     gradients: bool = False  # whether the model can be differentiated
     has_probability: bool = True  # whether there are probabilities, not masks alone
-    seen: Seen | None = None  # what a model of ours has seen, None if that is not known
+    seen: TrainingRecord | None = None  # what a model of ours has seen, None if that is not known
     # how the data of a model of ours are split, without a path if these are not the data of its training
     data: DataConfig = field(default_factory=DataConfig)
 
@@ -118,13 +122,13 @@ def _opened(data: Path | str | Pack, options: ModelOptions, progress: Progress |
 
 
 def _of_ours(folder: Path, data: Path | str | Pack, opened: _Opened) -> Subject:
-    model, reading = load_model(folder), reading_beside(folder)
+    model, reading = load_model(folder), read_preprocessing(folder)
     spec = model.spec
     settings: dict[str, Any] = {"size": spec.size, "channels": spec.channels}
     if reading is not None:
         settings |= {"fit": reading.fit, "scale": reading.scale}
     facts = [f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px."]
-    pack, seen = opened(**settings), seen_by(folder)
+    pack, seen = opened(**settings), read_training_record(folder)
     trained = data_of_run(folder) or DataConfig()
     if is_other_data(seen, pack, pack.folder if isinstance(data, Pack) else data, trained.path):
         trained = DataConfig()  # whose fold, if any, does not divide these images
@@ -164,7 +168,7 @@ def _of_exported(path: Path, options: ModelOptions, opened: _Opened) -> Subject:
         facts=facts,
         digest=exported.digest,
         model=as_belief_model(ExportedBelief(exported)),
-        seen=None if about.seen is None else seen_in(about.seen, where=str(path)),
+        seen=None if about.seen is None else parse_training_record(about.seen, where=str(path)),
     )
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from trustseg.calibration import Calibrated, Calibration
 from trustseg.config import load_run
-from trustseg.data.seen import splits_file
+from trustseg.data.training_record import splits_file
 from trustseg.evaluation import hash_of_model, load_model
 from trustseg.files import read_json
 from trustseg.models.spec import SegmenterSpec

@@ -30,7 +30,7 @@ def calibrate(
     from trustseg.calibration import CALIBRATION_FILE, fit_calibration
     from trustseg.cli.images import images_of
     from trustseg.cli.progress import progress_of
-    from trustseg.data.seen import require_seen, validation_rows
+    from trustseg.data.training_record import require_training_record, validation_rows
     from trustseg.evaluation.beliefs import beliefs_of
     from trustseg.metrics import CalibrationError
     from trustseg.models import Segmenter, device_of
@@ -43,7 +43,7 @@ def calibrate(
             f"{' or '.join(fitting)}, or leave out --method"
         )
     config = settings_of(model, segmenter.spec, settings)
-    seen = require_seen(model)
+    seen = require_training_record(model)
     pack = images_of(config.data, model=model)
     rows = validation_rows(seen, pack)
     batch_size, device = config.evaluation.batch_size, device_of(config.training.accelerator)

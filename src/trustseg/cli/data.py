@@ -17,7 +17,7 @@ from trustseg.text import first_of, printable
 
 if TYPE_CHECKING:
     from trustseg.data.check import CheckReport
-    from trustseg.data.mask_codes import MaskValues
+    from trustseg.data.mask_values import MaskValues
 
 __all__ = ["app"]
 
@@ -133,7 +133,7 @@ def manifest(
     """
     from trustseg.data import find_cases, write_manifest
     from trustseg.data.cases import Declared
-    from trustseg.data.check_structure import passed_over_findings
+    from trustseg.data.check import passed_over_findings
 
     found = find_cases(folder, Declared(masks=masks, controls=controls, unite_masks=unite_masks))
     write_manifest(found, output)

@@ -82,14 +82,14 @@ def sides_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) -> 
     """Return the images that a model was validated on, and its test images."""
     from trustseg.cli.images import images_of
     from trustseg.cli.options import settings_of
-    from trustseg.data.seen import require_seen, require_unseen, validation_rows
+    from trustseg.data.training_record import require_no_leakage, require_training_record, validation_rows
     from trustseg.evaluation import rows_of_split
 
     config = settings_of(model, spec, settings)
-    seen = require_seen(model)
+    seen = require_training_record(model)
     pack = images_of(config.data, model=model)
     sides = Sides(config, pack, validation_rows(seen, pack), rows_of_split(pack, "test", config.data))
-    require_unseen(seen, pack, sides.test)
+    require_no_leakage(seen, pack, sides.test)
     return sides
 
 

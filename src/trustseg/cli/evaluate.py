@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from trustseg.config import RunConfig
     from trustseg.data import Pack
-    from trustseg.data.seen import Seen
     from trustseg.data.splits import Indices
+    from trustseg.data.training_record import TrainingRecord
     from trustseg.evaluation import Surrogate
     from trustseg.models import BeliefModel
 
@@ -78,7 +78,7 @@ def evaluate(
     from trustseg.cli.checks import require_attacks
     from trustseg.cli.images import images_of, say_notes
     from trustseg.config.loading import data_of_run
-    from trustseg.data.seen import seen_by
+    from trustseg.data.training_record import read_training_record
     from trustseg.evaluation import is_other_data, population_of, rows_of_split, suffix_of
     from trustseg.study.surrogates import given_surrogate
     from trustseg.training.provenance import prepare_run
@@ -87,7 +87,8 @@ def evaluate(
     for path in config.evaluation.populations.values():
         say_notes(population_of(path, pack)[0])
     trained = data_of_run(model)
-    other = is_other_data(seen_by(model), pack, config.data.path, None if trained is None else trained.path)
+    own = None if trained is None else trained.path
+    other = is_other_data(read_training_record(model), pack, config.data.path, own)
     if other and not sets_fold(settings):
         config = config.model_copy(update={"data": config.data.model_copy(update={"fold": None})})
     other &= config.data.fold is None
@@ -182,16 +183,16 @@ def _validated(
     """Check whom the members have seen; return the images that all were validated on, None if these are other data."""
     import numpy as np
 
-    from trustseg.data.seen import require_unseen, seen_by, validation_rows
+    from trustseg.data.training_record import read_training_record, require_no_leakage, validation_rows
 
     validated: Indices | None = None
     is_own_data = True
     for member in members:
-        seen = seen_by(member)
+        seen = read_training_record(member)
         if seen is None:
             note(f"no splits.json in '{member}': cannot check which patients the model has seen")
         elif not allow_training_patients:
-            require_unseen(seen, pack, rows, validated=split == "validation")
+            require_no_leakage(seen, pack, rows, validated=split == "validation")
             if seen.digest != pack.digest:
                 _require_no_copies(member, seen, pack, rows)
         if seen is None or seen.digest != pack.digest:
@@ -202,11 +203,11 @@ def _validated(
     return validated if is_own_data else None
 
 
-def _require_no_copies(model: Path, seen: "Seen", pack: "Pack", rows: "Indices") -> None:
+def _require_no_copies(model: Path, seen: "TrainingRecord", pack: "Pack", rows: "Indices") -> None:
     """Refuse near-copies of what a model has seen in other data, where the images of its training are at hand."""
     from trustseg.config import open_images
     from trustseg.config.loading import data_of_run
-    from trustseg.data.seen import require_no_copies
+    from trustseg.data.training_record import require_no_near_copies
 
     data = data_of_run(model)
     try:
@@ -220,7 +221,7 @@ def _require_no_copies(model: Path, seen: "Seen", pack: "Pack", rows: "Indices")
             f"images are not at hand, and '{model}' holds their hashes alone"
         )
     else:
-        require_no_copies(seen, trained, pack, rows)
+        require_no_near_copies(seen, trained, pack, rows)
 
 
 def _mean(values: "pl.Series") -> str:

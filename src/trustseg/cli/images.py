@@ -10,7 +10,7 @@ from trustseg.text import first_of
 if TYPE_CHECKING:
     from trustseg.config import DataConfig
     from trustseg.data import Pack
-    from trustseg.data.reading import ModelReading
+    from trustseg.data.training_record import Preprocessing
 
 __all__ = ["images_of", "reading_of", "say_notes"]
 
@@ -36,11 +36,11 @@ def images_of(data: "DataConfig", *, model: Path | None = None) -> "Pack":
     return pack
 
 
-def reading_of(model: Path) -> "ModelReading | None":
+def reading_of(model: Path) -> "Preprocessing | None":
     """Return how the images of a model's training were read; None, which is said on stderr, if that is not known."""
-    from trustseg.data.reading import reading_beside
+    from trustseg.data.training_record import read_preprocessing
 
-    reading = reading_beside(model)
+    reading = read_preprocessing(model)
     if reading is None:
         note(f"no data.json in '{model}': these images decide on their own how deep images are scaled")
     return reading

@@ -149,12 +149,12 @@ def settings_of(
     ``usual`` are KEY=VALUE settings in place of the run's own; a file or a setting that is given wins over them.
     """
     from trustseg.config import load_run
-    from trustseg.data.reading import reading_beside
+    from trustseg.data.training_record import read_preprocessing
 
     file, overrides = split_settings(settings)
     own = home_of(model) / "config.yaml"
     built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
-    if (reading := reading_beside(model)) is not None:
+    if (reading := read_preprocessing(model)) is not None:
         built.append(f"data.fit={reading.fit}")
     config = load_run(file or (own if own.is_file() else None), [*built, *(() if file else usual), *overrides])
     if config.data.path is None:

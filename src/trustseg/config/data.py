@@ -76,10 +76,10 @@ class DataConfig(Section):
     def _mask_values_have_a_meaning(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the YAML holds
         if not isinstance(value, dict):
             return value
-        from trustseg.data.mask_codes import parse_values
+        from trustseg.data.mask_values import parse_mask_values
 
         try:
-            parse_values(value)
+            parse_mask_values(value)
         except ConfigError as error:
             raise ValueError(str(error).removeprefix("data.mask_values: ")) from error
         return {kind: codes if isinstance(codes, (list, tuple)) else [codes] for kind, codes in value.items()}

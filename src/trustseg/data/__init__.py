@@ -1,6 +1,6 @@
 """Datasets: layouts, checks, packs and patient-grouped splits. Nothing here loads torch.
 
-The parts that feed a training run (``trustseg.data.augment``, ``trustseg.data.module``) do, and are imported by name.
+The parts that feed a training run (``trustseg.data.augment``, ``trustseg.data.batches``) do, and are imported by name.
 
 What many functions share: ``path`` is a manifest, or a folder in one of ``LAYOUTS``, and nothing is written there;
 ``declared`` is what the user says where the folders leave it open; ``size``, ``channels``, ``fit`` and ``mask_values``
@@ -11,13 +11,12 @@ cannot be a ``ConfigError``; a format or download whose package is not installed
 
 from trustseg.data.cases import Case, Declared, Finding, Listing
 from trustseg.data.check import CheckReport, check_dataset
-from trustseg.data.layouts import LAYOUTS, find_cases, usable_cases
+from trustseg.data.layouts import LAYOUTS, fetch_qata, find_cases, usable_cases
 from trustseg.data.manifest import write_manifest
 from trustseg.data.pack import Pack
 from trustseg.data.packing import open_dataset, write_pack
 from trustseg.data.patients import patient_of
 from trustseg.data.phantom import write_phantoms
-from trustseg.data.qata import fetch_qata
 from trustseg.data.splits import Splits, split_cases
 
 __all__ = [

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from trustseg.text import first_of
 
 __all__ = [
-    "EVERYTHING",
     "SPLITS",
     "Case",
     "Declared",
@@ -24,8 +24,6 @@ __all__ = [
 Severity = Literal["error", "warning", "note"]
 Split = Literal["train", "test", "control", "unlabelled"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "test", "control", "unlabelled")
-EVERYTHING: Final = (".", "./")
-"""What ``data.controls`` holds where all images are controls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,11 @@ class Declared:
     controls: str | None = None
     unite_masks: bool = False
 
+    @property
+    def all_controls(self) -> bool:
+        """Whether every image is a control."""
+        return self.controls in (".", "./")
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -137,13 +140,8 @@ class Listing:
 def joined(listings: Iterable[Listing]) -> Listing:
     """Return the listings as one, in their order."""
     parts = list(listings)
-    return Listing(
-        cases=tuple(case for part in parts for case in part.cases),
-        lone_images=tuple(path for part in parts for path in part.lone_images),
-        lone_masks=tuple(path for part in parts for path in part.lone_masks),
-        undecided=frozenset().union(*(part.undecided for part in parts)),
-        passed_over=tuple(path for part in parts for path in part.passed_over),
-        unplaced=tuple(path for part in parts for path in part.unplaced),
-        problems=tuple(problem for part in parts for problem in part.problems),
-        notes=tuple(note for part in parts for note in part.notes),
-    )
+    names = ("cases", "lone_images", "lone_masks", "passed_over", "unplaced", "problems", "notes")
+    together: dict[str, Any] = {
+        name: tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in names
+    }
+    return Listing(**together, undecided=frozenset().union(*(part.undecided for part in parts)))

@@ -1,31 +1,36 @@
 """``trustseg data check``: the contents of a dataset and its faults."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Final
 
 import numpy as np
 
-from trustseg.data.cases import Case, Declared, Finding, Severity
-from trustseg.data.check_content import check_case, content_findings, with_references
-from trustseg.data.check_structure import structure_findings
+from trustseg.data.cases import Case, Declared, Finding, Listing, Severity, findings_of
 from trustseg.data.decode import Channels, Progress, in_threads, two_passes
+from trustseg.data.findings import content_findings, image_notes, mask_notes
 from trustseg.data.intensity import decide_scale
 from trustseg.data.inventory import is_placeholder
 from trustseg.data.layouts import find_cases
-from trustseg.data.mask_codes import MaskValues, value_name
-from trustseg.data.mask_coding import total_counts
-from trustseg.data.pack_notes import image_notes, mask_notes
-from trustseg.data.patients import is_lateral, with_marked_patients
-from trustseg.data.reading import PackOptions
+from trustseg.data.manifest import unused_tables
+from trustseg.data.mask_encoding import decide_encoding, total_counts
+from trustseg.data.mask_values import MaskValues, value_name
+from trustseg.data.pack import PackOptions
+from trustseg.data.pack_cases import CaseScan, decode_case, reference_of, scan_case
+from trustseg.data.pairing import stem_of
+from trustseg.data.patients import is_lateral, patient_findings, with_marked_patients
 from trustseg.data.resizing import Fit
+from trustseg.errors import TrustsegError
+from trustseg.text import first_of, plural
 
-__all__ = ["CheckReport", "check_dataset"]
+__all__ = ["CheckReport", "check_dataset", "passed_over_findings"]
 
 _FOLDS: Final = 5  # of data.folds
+_FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +42,14 @@ class CheckReport:
         images, patients: number of cases and of known patients in each split.
         singletons: known patients with one image only.
         unknown_patients, laterals, empty_masks: images of unknown patients, lateral views by their names and
-            masks without lesion in each split.
+            masks without foreground in each split.
         subgroups: of each further column of the manifest, the images with each value; those without one as ``""``.
         mask_values: pixels for each grey value or colour that occurs in a mask.
         sizes: images for each ``WIDTHxHEIGHT`` in pixels.
         aspect: ``min``, ``median`` and ``max`` of width / height.
         channels: images that are ``grey`` and that hold ``colour``.
-        lesion_share: ``p10``, ``median``, ``p90``, ``max`` and ``mean`` of the share of lesion among the counted pixels
-            of the images with masks, in [0, 1]; empty if there are no masks.
+        lesion_share: ``p10``, ``median``, ``p90``, ``max`` and ``mean`` of the share of foreground among the counted
+            pixels of the images with masks, in [0, 1]; empty if there are no masks.
         passed_over: image files that belong to no case.
         next: the command that works next, without the path and what was declared; empty if there is none.
         plan: sentences on what becomes of images and masks; the same that a pack notes.
@@ -91,17 +96,17 @@ def check_dataset(
     options = PackOptions(size, channels, fit, mask_values)
 
     first, second = two_passes(progress)
-    checked = in_threads(check_case, whole, progress=first)
+    checked = in_threads(_check_case, whole, progress=first)
     errors = {case: error for case, (_, error) in zip(whole, checked, strict=True) if error}
     undecided = listing.undecided
-    scans, on_coding = with_references([scan for scan, _ in checked], options, undecided=undecided, progress=second)
+    scans, on_encoding = _with_references([scan for scan, _ in checked], options, undecided=undecided, progress=second)
     cases = with_marked_patients(listing.cases, {scan.case.name: scan.patient for scan in scans})
     images = [scan.image for scan in scans]
     scale = decide_scale(images)
     findings = [
-        *structure_findings(replace(listing, cases=cases)),
+        *_structure_findings(replace(listing, cases=cases)),
         *content_findings(scans, errors, options, scale),
-        *on_coding,
+        *on_encoding,
     ]
     ratios = sorted(width / height for width, height in (image.size for image in images))
     total = total_counts(mask for scan in scans for mask in scan.masks)
@@ -132,6 +137,122 @@ def check_dataset(
         plan=(*image_notes(images, scale, options), *mask_notes([scan for scan in scans if scan.reference])),
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.severity))),
     )
+
+
+def _check_case(case: Case) -> tuple[CaseScan | None, Finding | None]:
+    """Decode one case; return what its files hold, without masks if they do not fit the image, and what is wrong."""
+    try:
+        image, masks = decode_case(case)
+    except TrustsegError as error:
+        return None, Finding("error", "unreadable", str(error), (case.name,))
+    try:
+        return scan_case(case, image, masks), None
+    except TrustsegError as error:
+        scan = replace(scan_case(replace(case, masks=()), image, ()), case=case)
+        return scan, Finding("error", "size_mismatch", str(error), (case.name,))
+
+
+def _with_references(
+    scans: Sequence[CaseScan | None], options: PackOptions, *, undecided: Container[Path], progress: Progress | None
+) -> tuple[list[CaseScan], list[Finding]]:
+    """Return the cases that are there with what their masks hold, read as one encoding, and what is to say of it.
+
+    The masks of images in ``undecided`` are still to be chosen, and not read.
+    """
+    try:
+        masks = [mask for scan in scans if scan for mask in scan.masks]
+        encoding = decide_encoding(masks, mask_values=options.mask_values)
+    except TrustsegError as error:
+        if progress is not None:
+            progress(len(scans), len(scans))
+        return [scan for scan in scans if scan], [Finding("error", "mask_values", str(error))]
+
+    def read_one(scan: CaseScan | None) -> CaseScan | None:
+        if scan is None or not scan.masks or scan.case.image in undecided:
+            return scan
+        return replace(scan, reference=reference_of(scan, options, encoding))
+
+    read = in_threads(read_one, scans, progress=progress)
+    return [scan for scan in read if scan], [Finding("note", "mask_coding", note) for note in encoding.notes]
+
+
+def _structure_findings(listing: Listing) -> Iterable[Finding]:
+    """Yield what is wrong or remarkable with the cases of a listing and with what found no partner."""
+    yield from listing.problems
+    for table, columns in unused_tables(listing.root) if listing.layout not in ("", "manifest") else ():
+        message = (
+            f"{table} is not used (columns: {', '.join(columns) or 'not readable'}): folder and file names decide "
+            "instead; to use the table, give its path as data.path"
+        )
+        yield Finding("warning", "unused_manifest", message, listing.below([table]))
+    yield from _unpaired(listing)
+    yield from passed_over_findings(listing)
+    yield from _too_few(listing.cases)
+    yield from patient_findings(listing.cases)
+    laterals = (case.name for case in listing.cases if is_lateral(case.image.stem))
+    yield from findings_of("warning", "lateral", laterals, "lateral views by name (vp-ll)", "check these images")
+    yield from (Finding("note", "layout", note) for note in listing.notes)
+
+
+def passed_over_findings(listing: Listing) -> Iterable[Finding]:
+    """Yield which image files belong to no case: a warning where they may be controls, else a note."""
+    rest = listing.below(file for file in listing.passed_over if file not in set(listing.unplaced))
+    what = f"image files that are not used{_folders(rest)}"
+    yield from findings_of("note", "passed_over", rest, what, "they are neither images nor masks of a case")
+    names = listing.below(listing.unplaced)
+    what = f"images without masks that are not used, because no folder name says what they are{_folders(names)}"
+    advice = "list the images to use in a manifest (trustseg data manifest FOLDER)"
+    if folder := next((name for name in map(_folder, names) if name != "."), None):
+        advice = f"if they show no foreground, declare controls with data.controls={folder} (--controls), or {advice}"
+    yield from findings_of("warning", "unplaced", names, what, advice)
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.as_posix()
+
+
+def _folders(names: Sequence[str]) -> str:
+    """Return how many files lie in which folders, as a part of a sentence."""
+    counts = Counter(map(_folder, names))
+    told = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common()]
+    return f" ({first_of(told, 5)})"
+
+
+def _unpaired(listing: Listing) -> Iterable[Finding]:
+    advice = (
+        "add masks of the same names, declare a folder of healthy images (data.controls=FOLDER), or list the images "
+        "to use in a manifest (trustseg data manifest FOLDER -o manifest.csv)"
+    )
+    yield from findings_of("error", "unpaired_image", listing.lone_images, "images without a mask", advice)
+    advice = f"add the images, or remove these masks{_numbered(listing)}"
+    yield from findings_of("error", "unpaired_mask", listing.lone_masks, "masks without an image", advice)
+    unlabelled = (case.name for case in listing.cases if case.split == "unlabelled")
+    advice = "they can only be predicted; to train or evaluate, add masks, or declare healthy ones (data.controls)"
+    yield from findings_of("warning", "unlabelled", unlabelled, "images without a reference mask", advice)
+
+
+def _numbered(listing: Listing) -> str:
+    """Return a hint where masks are called as an image and a number, which is not taken for an ending."""
+    images = {stem_of(file): file for file in (*(case.image for case in listing.cases), *listing.lone_images)}
+    for mask in listing.lone_masks:
+        if (image := images.get(re.sub(r"[_\-. ]+\d+$", "", name := stem_of(mask)))) and stem_of(image) != name:
+            return (
+                f"; a number at the end is not taken for an ending of {image.name}, as {mask.name} may be of another "
+                "image: rename such masks, or set data.unite_masks=true (--unite-masks) if these are all its masks"
+            )
+    return ""
+
+
+def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
+    """Find a dataset with masks that no split can be made of; images alone may be for prediction."""
+    usable = [case for case in cases if case.usable]
+    patients = {case.patient or case.name for case in usable}
+    if usable and len(patients) < _FEWEST_PATIENTS:
+        message = (
+            f"the images with masks are of {plural(len(patients), 'patient')}, too few for a split: training, "
+            f"validation and test need at least {_FEWEST_PATIENTS}; add images of other patients"
+        )
+        yield Finding("error", "too_few_patients", message, tuple(case.name for case in usable))
 
 
 def _next(cases: Sequence[Case]) -> str:

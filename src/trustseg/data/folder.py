@@ -1,4 +1,12 @@
-"""Folders of images and masks, read by what their names say: which hold images, masks, controls, and which split."""
+"""Folders of images and masks, read by what their names say.
+
+1. Every image file at any depth is found (``inventory``).
+2. The names of the folders above it say whether it is image, mask or control, and of which side (``folder_names``).
+3. Files whose folders differ by their roles only form a group (``groups``).
+4. Within a group masks find their images by file name (``pairing``); each pair is a case of the patient that its name
+   tells (``patients``).
+5. What remains is an error, a question to the user or passed over by name, as the other groups tell (this module).
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,12 +15,19 @@ from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Finding, Listing, findings_of, joined
-from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, read_frame
+from trustseg.data.cases import SPLITS, Declared, Finding, Listing, findings_of, joined
+from trustseg.data.folder_names import (
+    FolderRole,
+    accompanied_image,
+    folder_role,
+    is_declared,
+    is_neutral,
+    names_test,
+    says_more_than_test,
+)
+from trustseg.data.groups import TABLE, Group, case_of, grouped, in_one_folder, pair_group
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
-from trustseg.data.patients import patient_of
-from trustseg.data.roles import FolderRole, beside, is_neutral, named, names_test, place, says_more_than_test
 from trustseg.text import first_of
 
 __all__ = ["folder"]
@@ -36,143 +51,82 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     that belong to nothing are listed as passed over.
     """
     declared = declared or Declared()
-    own = Path(path.absolute().name)  # a folder named control holds controls
-    above = own if place(own, Declared()).control else Path()
-    inner = {file: above / file.relative_to(path) for file in image_files(path)}
-    folders = {name.parent for name in inner.values()}
-    found = [place(folder, declared, tested=True) for folder in folders]
-    tested = any(where.side == "test" for where in found)
-    mixed = {folder for where in found if where.role == "images" for folder in where.holder.parents}
-    by_folder = {folder: place(folder, declared, mixed=mixed, tested=tested) for folder in folders}
-    places = {file: by_folder[name.parent] for file, name in inner.items()}
-    stems = {(file.parent, stem_of(file)) for file in inner}
-    aside = {file for file in inner if places[file].aside or (file.parent, beside(stem_of(file))) in stems}
-    used = {file: where for file, where in places.items() if file not in aside}
-    read = [read_frame(frame, declared) for frame in framed(used)]
-    listing = _summed(read, sorted(aside), declared)
-    rest = [file for part in read for file in part.rest]
-    if declared.controls in EVERYTHING:
-        rest += [file for file, where in used.items() if where.role is None]
-    questions = [
-        *_unknown_controls(folders, declared.controls),
-        *_unknown_sides(read, path),
-        *_all_test(read, path),
-        *_nameless_pairs(rest, places, declared),
+    files = image_files(path)
+    by_folder = _roles(path, {file.parent: None for file in files}, declared)
+    roles = {file: by_folder[file.parent] for file in files}
+    stems = {(file.parent, stem_of(file)) for file in files}
+    others = [
+        file for file in files if roles[file].other_pictures or (file.parent, accompanied_image(stem_of(file))) in stems
     ]
-    listing = replace(listing, problems=(*listing.problems, *questions))
-    if declared.masks and listing and not any(part.chosen for part in read):
-        offered = ", ".join(sorted({name for part in read for name in part.offered}))
-        message = f"data.masks={declared.masks} matches no masks in {path}; found: {offered or 'none'}"
-        return replace(listing, problems=(*listing.problems, Finding("error", "which_masks", message)))
-    return listing
+    used = {file: role for file, role in roles.items() if file not in frozenset(others)}
+    groups = grouped(used)
+    for group in groups:
+        pair_group(group, declared)
+    listing = _joined(groups, [file for file in files if file not in used], declared)
+    questions = [
+        *_unknown_controls(by_folder.values(), declared),
+        *_unknown_sides(groups, path),
+        *_all_test(groups, path),
+        *_unnamed_pairs(groups, used, declared),
+        *(_unknown_masks(groups, path, declared) if listing else ()),
+    ]
+    return replace(listing, problems=(*listing.problems, *questions))
 
 
-def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Declared) -> Listing:
-    """Return all frames as one listing; what the images without masks are depends on the others."""
-    listing = joined(part.listing for part in read)
-    listing = replace(listing, problems=_together(listing.problems))
+def _roles(path: Path, folders: Iterable[Path], declared: Declared) -> dict[Path, FolderRole]:
+    """Return what the names of folders say; what a name means may depend on the others."""
+    own = Path(path.absolute().name)  # a folder named control holds controls
+    above = own if folder_role(own, Declared()).control else Path()
+    names = {each: above / each.relative_to(path) for each in folders}
+    found = [folder_role(name, declared, tested=True) for name in names.values()]
+    tested = any(role.side == "test" for role in found)
+    mixed = {each for role in found if role.role == "images" for each in role.named_by.parents}
+    return {each: folder_role(name, declared, mixed=mixed, tested=tested) for each, name in names.items()}
+
+
+def _joined(groups: Sequence[Group], others: Sequence[Path], declared: Declared) -> Listing:
+    """Return all groups as one listing; what the images without masks are depends on the other groups."""
+    listing = joined(group.listing for group in groups)
+    listing = replace(
+        listing, problems=_together(listing.problems), passed_over=tuple(sorted((*listing.passed_over, *others)))
+    )
     if not any(case.masks for case in listing.cases) and not listing.lone_masks:
-        alone = [*listing.lone_images, *(file for part in read for file in part.rest)]
-        cases = (*listing.cases, *_unlabelled(alone))
-        return replace(listing, cases=_ordered(cases), lone_images=(), passed_over=(*listing.passed_over, *aside))
-    lone, passed_over = list(listing.lone_images), [*listing.passed_over, *aside]
-    unplaced: list[Path] = []
-    for part in read:
-        loose = list(part.rest)
-        if part.frame.side or in_one_folder(loose, declared)[1]:
-            lone += loose  # in test/ next to test/images/, or pairs next to images/ and masks/
-        else:
-            unplaced += loose
-    notes = []
-    if any(part.frame.side == "validation" and part.listing for part in read):
+        alone = [*listing.lone_images, *(file for group in groups for file in group.rest)]
+        return _with_unlabelled(replace(listing, lone_images=()), alone)
+    lone, unplaced = list(listing.lone_images), list[Path]()
+    for group in groups:
+        # In test/ next to test/images/, or pairs next to images/ and masks/.
+        (lone if group.side or in_one_folder(group.rest, declared)[1] else unplaced).extend(group.rest)
+    notes, waiting = [], dict[Path, None]()
+    if any(group.side == "validation" and group.listing for group in groups):
         notes.append("validation images are added to the training set; validation cases are drawn from it by patient")
-    cases = listing.cases
-    tests = [part for part in read if part.frame.side == "test"]
-    waiting = {image for part in tests for image in part.listing.lone_images}
-    if waiting and not any(part.listing.cases or part.listing.lone_masks for part in tests):
-        lone = [image for image in lone if image not in waiting]
-        cases = (*cases, *_unlabelled(waiting))
+    tests = [group.listing for group in groups if group.side == "test"]
+    if not any(one.cases or one.lone_masks for one in tests):
+        waiting = {image: None for one in tests for image in one.lone_images}
+    if waiting:
         notes.append(f"no test image has a mask: {len(waiting)} are unlabelled and not used for training or testing")
-    return replace(
+    listing = replace(
         listing,
-        cases=_ordered(cases),
-        lone_images=tuple(lone),
-        passed_over=tuple(sorted((*passed_over, *unplaced))),
+        lone_images=tuple(image for image in lone if image not in waiting),
+        passed_over=tuple(sorted((*listing.passed_over, *unplaced))),
         unplaced=tuple(sorted(unplaced)),
         notes=(*listing.notes, *notes),
     )
+    return _with_unlabelled(listing, waiting)
 
 
-def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Iterator[Finding]:
-    """Yield an error where no folder above an image has the declared name."""
-    known = {Path(*folder.parts[: end + 1]) for folder in folders for end in range(len(folder.parts))}
-    told = controls is None or controls in EVERYTHING
-    if not told and not any(named(controls, folder.name, folder.as_posix()) for folder in known):
-        offered = ", ".join(sorted(folder.as_posix() for folder in known)[:10])
-        message = f"data.controls={controls} is not a folder of images here; found: {offered or 'none'}"
-        yield Finding("error", "which_controls", message)
-
-
-def _unknown_sides(read: Iterable[FrameReading], path: Path) -> Iterator[Finding]:
-    """Return a question where images with masks would be trained on though others have a side, or theirs is unclear.
-
-    Pairs around a folder such as ``test/`` are those to train on, unless there is a ``train/`` as well.
-    """
-    pairs = [(part, images) for part in read if (images := [case.image for case in part.listing.cases if case.masks])]
-    told = [part.frame for part in read if part.frame.side and part.listing]
-    trains = any(part.frame.side == "train" for part, _ in pairs)
-
-    def is_unclear(part: FrameReading, images: Sequence[Path]) -> bool:
-        if part.frame.side or part.listing.cases[0].split != "train":
-            return False
-        folders = part.frame.folders
-        around = any(one.folders[: len(folders)] == folders for one in told)
-        apart = told and (trains or not (around or all(map(is_neutral, folders))))
-        return bool(apart) or any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1])
-
-    found = [image for part, images in pairs if is_unclear(part, images) for image in images]
-    folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
-    what = f"images with masks in {folders}, whose names do not say which side of the split they are"
-    return findings_of("error", "which_side", found, what, f"rename these folders to train, val or test, {TABLE}")
-
-
-def _all_test(read: Iterable[FrameReading], path: Path) -> Iterator[Finding]:
-    """Yield a warning where every image with masks is a test image, by names that say more, as of a test's result."""
-    found = [(part, case.image.relative_to(path)) for part in read for case in part.listing.cases if case.masks]
-    folders = {name for _, image in found for name in image.parts[:-1] if says_more_than_test(name)}
-    if folders and all(part.frame.side == "test" for part, _ in found):
-        what = f"images with masks, all of the test side by the names {first_of(sorted(folders))}"
-        advice = "none is left to train on: if these names mean something else, rename the folders"
-        yield from findings_of("warning", "all_test", (path / image for _, image in found), what, advice)
-
-
-def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared) -> Iterator[Finding]:
-    """Yield a question where files of two folders pair by name, as in ``X`` and ``Y``, and no name tells them apart.
-
-    Many folders alike are rather patients or classes.
-    """
-    groups: defaultdict[object, defaultdict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for file in files:
-        where = places[file]
-        for cut, name in enumerate(where.folders):
-            groups[where.side, where.folders[:cut], where.folders[cut + 1 :]][name].append(file)
-    for folders in groups.values():
-        for images, masks in permutations(sorted(folders) if len(folders) <= _RIVALS else [], 2):
-            found = match(folders[images], folders[masks], declared)
-            if not (found.lone_masks or found.claimed or named(images, masks)):
-                message = (
-                    f"the files of {images} and {masks} have matching names, such as {folders[images][0]}; if one "
-                    f"holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {TABLE}"
-                )
-                if declared.controls in EVERYTHING:
-                    message += f"; if only one holds controls, name it: data.controls='{images}'"
-                yield Finding("error", "which_masks", message, tuple(map(str, folders[masks])))
-                return
+def _with_unlabelled(listing: Listing, images: Iterable[Path]) -> Listing:
+    """Return a listing with images for prediction only, its cases in order."""
+    cases = [*listing.cases, *(case_of(image, "unlabelled") for image in images)]
+    cases.sort(key=lambda case: (SPLITS.index(case.split), str(case.image.parent), case.name))
+    return replace(listing, cases=tuple(cases))
 
 
 def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return one finding for each kind, as one folder for each image may mean thousands of equal questions."""
-    groups = {kind: [problem for problem in problems if problem.kind == kind] for kind in {p.kind: p for p in problems}}
+    groups = defaultdict[str, list[Finding]](list)
+    for problem in problems:
+        groups[problem.kind].append(problem)
     return tuple(
         replace(
             first,
@@ -183,9 +137,79 @@ def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def _unlabelled(images: Iterable[Path]) -> list[Case]:
-    return [Case(stem_of(image), image, (), patient_of(stem_of(image)), "unlabelled") for image in images]
+def _unknown_controls(roles: Iterable[FolderRole], declared: Declared) -> Iterator[Finding]:
+    """Yield an error where no folder above an image has the declared name."""
+    known = {each for role in roles for each in (role.path, *role.path.parents)}
+    if declared.controls is None or declared.all_controls:
+        return
+    if not any(is_declared(declared.controls, each.name, each.as_posix()) for each in known if each.name):
+        offered = ", ".join(sorted(each.as_posix() for each in known if each.name)[:10])
+        message = f"data.controls={declared.controls} is not a folder of images here; found: {offered or 'none'}"
+        yield Finding("error", "which_controls", message)
 
 
-def _ordered(cases: Iterable[Case]) -> tuple[Case, ...]:
-    return tuple(sorted(cases, key=lambda case: (SPLITS.index(case.split), str(case.image.parent), case.name)))
+def _unknown_masks(groups: Iterable[Group], path: Path, declared: Declared) -> Iterator[Finding]:
+    """Yield an error where no masks have the declared name."""
+    if declared.masks and not any(group.chosen for group in groups):
+        offered = ", ".join(sorted({name for group in groups for name in group.offered}))
+        message = f"data.masks={declared.masks} matches no masks in {path}; found: {offered or 'none'}"
+        yield Finding("error", "which_masks", message)
+
+
+def _unknown_sides(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
+    """Yield a question where images with masks would be trained on though others have a side, or theirs is unclear.
+
+    Pairs around a folder such as ``test/`` are those to train on, unless there is a ``train/`` as well.
+    """
+    pairs = {id(group): [case.image for case in group.listing.cases if case.masks] for group in groups}
+    told = [group for group in groups if group.side and group.listing]
+    trains = any(group.side == "train" and pairs[id(group)] for group in groups)
+
+    def is_unclear(group: Group, images: Sequence[Path]) -> bool:
+        if not images or group.side or group.listing.cases[0].split != "train":
+            return False
+        around = any(one.folders[: len(group.folders)] == group.folders for one in told)
+        apart = told and (trains or not (around or all(map(is_neutral, group.folders))))
+        return bool(apart) or any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1])
+
+    found = [image for group in groups if is_unclear(group, pairs[id(group)]) for image in pairs[id(group)]]
+    folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
+    what = f"images with masks in {folders}, whose names do not say which side of the split they are"
+    return findings_of("error", "which_side", found, what, f"rename these folders to train, val or test, {TABLE}")
+
+
+def _all_test(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
+    """Yield a warning where every image with masks is a test image, by names that say more, as of a test's result."""
+    found = [(group, case.image.relative_to(path)) for group in groups for case in group.listing.cases if case.masks]
+    folders = {name for _, image in found for name in image.parts[:-1] if says_more_than_test(name)}
+    if folders and all(group.side == "test" for group, _ in found):
+        what = f"images with masks, all of the test side by the names {first_of(sorted(folders))}"
+        advice = "none is left to train on: if these names mean something else, rename the folders"
+        yield from findings_of("warning", "all_test", (path / image for _, image in found), what, advice)
+
+
+def _unnamed_pairs(groups: Iterable[Group], roles: Mapping[Path, FolderRole], declared: Declared) -> Iterator[Finding]:
+    """Yield a question where files of two folders pair by name, as in ``X`` and ``Y``, and no name tells them apart.
+
+    Many folders alike are rather patients or classes.
+    """
+    files = [file for group in groups for file in group.rest]
+    if declared.all_controls:
+        files += [file for file, role in roles.items() if role.role is None]
+    alike = defaultdict[object, defaultdict[str, list[Path]]](lambda: defaultdict(list))
+    for file in files:
+        role = roles[file]
+        for cut, name in enumerate(role.folders):
+            alike[role.side, role.folders[:cut], role.folders[cut + 1 :]][name].append(file)
+    for folders in alike.values():
+        for images, masks in permutations(sorted(folders) if len(folders) <= _RIVALS else [], 2):
+            found = match(folders[images], folders[masks], declared)
+            if not (found.lone_masks or found.claimed or is_declared(images, masks)):
+                message = (
+                    f"the files of {images} and {masks} have matching names, such as {folders[images][0]}; if one "
+                    f"holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {TABLE}"
+                )
+                if declared.all_controls:
+                    message += f"; if only one holds controls, name it: data.controls='{images}'"
+                yield Finding("error", "which_masks", message, tuple(map(str, folders[masks])))
+                return

@@ -1,4 +1,11 @@
-"""The layouts that a dataset may have, by name, and the search through them."""
+"""The layouts that a dataset may have, by name, and the search through them.
+
+QaTa-COV19-v2 holds 9,258 chest X-rays with infection masks (7,145 train, 2,113 test) and a control group.
+
+Reference:
+    Degerli et al., "OSegNet: Operational Segmentation Network for COVID-19 Detection Using Chest X-Ray Images", ICIP
+    2022, arXiv:2202.10185; data: https://www.kaggle.com/datasets/aysendegerli/qatacov19-dataset
+"""
 
 import os
 from collections import Counter
@@ -7,16 +14,52 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import Case, Declared, Finding, Listing, findings_of
+from trustseg.data.cases import Case, Declared, Finding, Listing, findings_of, joined
 from trustseg.data.folder import folder
-from trustseg.data.inventory import broken_links, image_files, is_placeholder
+from trustseg.data.inventory import broken_links, files_below, image_files, is_placeholder
 from trustseg.data.manifest import manifest
 from trustseg.data.patients import one_spelling
-from trustseg.data.qata import qata
 from trustseg.entries import Entry
-from trustseg.errors import DataError, MissingFileError
+from trustseg.errors import DataError, MissingFileError, MissingPackageError
+from trustseg.text import first_of
 
-__all__ = ["LAYOUTS", "find_cases", "usable_cases"]
+__all__ = ["LAYOUTS", "fetch_qata", "find_cases", "qata", "usable_cases"]
+
+_QATA_SIDES: Final = ("Train Set", "Test Set")
+_QATA: Final = "aysendegerli/qatacov19-dataset"
+_QATA_PAGE: Final = f"https://www.kaggle.com/datasets/{_QATA}"
+
+
+def qata(path: Path, declared: Declared | None = None) -> Listing:
+    """Return the cases of the QaTa-COV19-v2 layout, empty if the path does not have it.
+
+    ``path`` may be the folder that holds ``Train Set`` and ``Test Set``, or one of those above it:
+
+        QaTa-COV19/QaTa-COV19-v2/Train Set/Images/<name>.png    .../Train Set/Ground-truths/mask_<name>.png
+        QaTa-COV19/QaTa-COV19-v2/Test Set/Images/<name>.png     .../Test Set/Ground-truths/mask_<name>.png
+        QaTa-COV19/Control_Group/Control_Group_I/*              normal images, without masks (optional)
+
+    Of phantoms, which have this layout too, the maps in ``Ambiguity`` are known and not mentioned.
+    ``Control_Group_II`` is passed over: its pneumonia images show opacities without masks and are no empty controls.
+    """
+    tails = ("", "QaTa-COV19-v2", "QaTa-COV19/QaTa-COV19-v2")
+    base = next((path / tail for tail in tails if any((path / tail / side).is_dir() for side in _QATA_SIDES)), None)
+    if base is None:
+        return Listing()
+    parts = [folder(path, declared)]
+    # Absolute, so that a path of "." finds the control group next to it as well.
+    group = base.absolute().parent / "Control_Group"
+    if base == path and base.absolute().name == "QaTa-COV19-v2" and (group / "Control_Group_I").is_dir():
+        parts.append(replace(folder(group / "Control_Group_I"), notes=()))
+    listing = joined(parts)
+    if (base / "phantoms.json").is_file():
+        maps = {base / side / "Ambiguity" for side in _QATA_SIDES}
+        listing = replace(listing, passed_over=tuple(file for file in listing.passed_over if file.parent not in maps))
+    if any("Control_Group_II" in file.parts for file in listing.passed_over) or (group / "Control_Group_II").is_dir():
+        note = "Control_Group_II is left out: its pneumonia images show opacities without masks"
+        return replace(listing, notes=(*listing.notes, note))
+    return listing
+
 
 LAYOUTS: Final[Mapping[str, Entry[Listing, None]]] = {
     "manifest": Entry(manifest, "manifest", None),
@@ -51,8 +94,10 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
                 root=root,
                 layout=name,
             )
+    kinds = Counter(file.suffix.lower() or "no suffix" for file, hidden in files_below(path) if not hidden)
+    found = first_of([f"{count:,} {kind}" for kind, count in kinds.most_common()], 5)
     raise DataError(
-        f"{path} holds no images in a known layout, such as images/ and masks/; check the path, or write a "
+        f"{path} holds no images (files found: {found or 'none'}); check the path, or list the images in a "
         "manifest.csv with the columns image, mask, patient, split"
     )
 
@@ -93,3 +138,22 @@ def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:
     again = Counter(case.name for case in named).most_common(1)[0][0]
     files = ", ".join(str(case.image) for case in named if case.name == again)
     raise DataError(f"{files} have the same name but for ending or case; rename or delete one")
+
+
+def fetch_qata(target: Path | None = None) -> Path:
+    """Download QaTa-COV19 through kagglehub, to ``target`` or its own cache, and return the folder.
+
+    Read the licence on Kaggle's page first; it is said to allow non-commercial use only.
+    """
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise MissingPackageError(f"run: pip install 'trustseg[qata]', or download {_QATA_PAGE} by hand") from error
+    try:
+        found = kagglehub.dataset_download(_QATA, output_dir=None if target is None else str(target))
+    except Exception as error:  # kagglehub lets errors of several network libraries through
+        raise DataError(
+            f"the download of {_QATA} failed ({type(error).__name__}: {error}); download {_QATA_PAGE} elsewhere, "
+            "unpack it and name its folder"
+        ) from error
+    return Path(found)

@@ -10,9 +10,9 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,13 @@ import polars as pl
 from PIL import Image
 
 from trustseg.data.decode import Channels
-from trustseg.data.mask_codes import MaskCoding
+from trustseg.data.mask_values import MaskEncoding, MaskValues, parse_mask_values
 from trustseg.data.pack_files import damaged_file
 from trustseg.data.resizing import IGNORED, Area, Fit, image_area
-from trustseg.errors import DataError, MissingFileError
+from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.tables import read_parquet, scan_parquet
 
-__all__ = ["FORMAT", "GROUP", "SCHEMA", "Pack", "coding_values", "digest_of", "is_pack"]
+__all__ = ["FORMAT", "GROUP", "SCHEMA", "Pack", "PackOptions", "digest_of", "encoding_values", "is_pack"]
 
 FORMAT: Final = 4
 
@@ -50,6 +50,32 @@ GROUP: Final = "group_"
 """What the names of index columns begin with that come from further columns of a manifest."""
 
 
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """What a user sets of how images and masks become arrays; the keyword arguments of ``open_dataset``.
+
+    Attributes:
+        size: side of the square in pixels, >= 1.
+        channels: 1 (grey) or 3 (RGB).
+        fit: ``squash`` or ``pad`` images that are not square.
+        mask_values: what the values of the masks mean (``trustseg.data.mask_encoding``); None decides from the files.
+    """
+
+    size: int
+    channels: Channels = 1
+    fit: Fit = "squash"
+    mask_values: MaskValues | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.channels not in get_args(Channels) or self.fit not in get_args(Fit):
+            raise ConfigError(
+                f"size {self.size}, channels {self.channels}, fit '{self.fit}': expected a size of at least 1, 1 or 3 "
+                f"channels, and {' or '.join(get_args(Fit))}"
+            )
+        if self.mask_values is not None:
+            parse_mask_values(self.mask_values)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pack:
     """A dataset ready for training.
@@ -57,7 +83,7 @@ class Pack:
     Attributes:
         images: (N, C, S, S) uint8, read-only, memory-mapped.
         masks: (N, 1, S, S) uint8 of 0, 1 and 255 (ignored), read-only, memory-mapped; all 255 without a
-            reference, and without foreground for a control, which is declared to have no lesion.
+            reference, and without foreground for a control, which is declared to have none.
         index: one row per case: ``name``; ``patient`` (the name itself where the patient is unknown) and
             ``patient_known``; ``split`` (train, test, control); ``has_mask``; ``foreground`` and
             ``foreground_native``, the pixels of foreground in the pack and in the file, null without a reference;
@@ -72,7 +98,7 @@ class Pack:
         passed_over: image files of the dataset that belong to no case, relative to its folder.
         fit: how images were fitted into the square.
         white: value of deep images that became 255, None if no image needed one.
-        coding: what the values of the mask files mean.
+        encoding: what the values of the mask files mean.
         folder: where the pack lies, None if it was made in memory.
     """
 
@@ -87,7 +113,7 @@ class Pack:
     passed_over: tuple[str, ...] = ()
     fit: Fit = "squash"
     white: int | None = None
-    coding: MaskCoding = field(default_factory=MaskCoding)
+    encoding: MaskEncoding = field(default_factory=MaskEncoding)
     folder: Path | None = None
 
     def __len__(self) -> int:
@@ -104,10 +130,10 @@ class Pack:
             masks = np.load(path / "masks.npy", mmap_mode="r", allow_pickle=False)
             damaged = damaged_file(path, about["files"])
             settings = {name: about[name] for name in ("size", "channels", "fit", "white")}
-            coding = _coding_from(about["coding"])
+            encoding = _encoding_from(about["coding"])
             layout = str(about["layout"])
             notes, passed_over = (tuple(map(str, about[name])) for name in ("notes", "passed_over"))
-            digest = digest_of(index, **settings, coding=coding, files=about["files"])
+            digest = digest_of(index, **settings, encoding=encoding, files=about["files"])
         except FileNotFoundError as error:
             raise MissingFileError(f"{error.filename or path} is missing from the pack; {_AGAIN}") from error
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
@@ -120,11 +146,11 @@ class Pack:
         if not whole:
             raise DataError(f"the files of the pack {path} do not belong together; {_AGAIN}")
         told: dict[str, Any] = {"layout": layout, "digest": digest, "notes": notes, "passed_over": passed_over}
-        return cls(images, masks, index, coding=coding, folder=path, **told, **settings)
+        return cls(images, masks, index, encoding=encoding, folder=path, **told, **settings)
 
     @property
     def lost(self) -> list[str]:
-        """Names of the images whose lesions are all smaller than a pixel of the pack: their masks became empty."""
+        """Names of the images whose foreground is smaller than a pixel of the pack: their masks became empty."""
         if "foreground_native" not in self.index.columns:
             return []
         return self.index.filter((pl.col("foreground_native") > 0) & (pl.col("foreground") == 0))["name"].to_list()
@@ -160,7 +186,7 @@ def digest_of(
     channels: int,
     fit: Fit = "squash",
     white: int | None = None,
-    coding: MaskCoding | None = None,
+    encoding: MaskEncoding | None = None,
     files: Mapping[str, str] | None = None,
 ) -> str:
     """Return the SHA-256 over everything that a pack is: index, settings and the hashes of its array files."""
@@ -169,7 +195,7 @@ def digest_of(
         "channels": channels,
         "fit": fit,
         "white": white,
-        "coding": None if coding is None else coding_values(coding),
+        "coding": None if encoding is None else encoding_values(encoding),
         "files": dict(files or {}),
         "columns": index.columns,
         "cases": index.rows(),
@@ -177,18 +203,17 @@ def digest_of(
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def coding_values(coding: MaskCoding) -> dict[str, Any]:
-    """Return a coding of masks as plain values, for JSON."""
-    values = asdict(coding)
-    del values["notes"]
-    return values
+def encoding_values(encoding: MaskEncoding) -> dict[str, Any]:
+    """Return an encoding of masks as plain values, for JSON."""
+    ranges = {"lesion": encoding.foreground, "ignore": encoding.ignore, "background": encoding.background}
+    return {"by": encoding.by, **ranges}
 
 
-def _coding_from(values: Mapping[str, Any]) -> MaskCoding:
-    lesion, ignore, background = (
+def _encoding_from(values: Mapping[str, Any]) -> MaskEncoding:
+    foreground, ignore, background = (
         tuple((int(low), int(high)) for low, high in values[kind]) for kind in ("lesion", "ignore", "background")
     )
-    return MaskCoding(values["by"], lesion, ignore, background)
+    return MaskEncoding(values["by"], foreground, ignore, background)
 
 
 def _decoded(mask: bytes | None, ignored: bytes | None) -> npt.NDArray[np.uint8] | None:

@@ -16,12 +16,11 @@ from PIL import Image
 from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, in_threads, read_image, read_mask
 from trustseg.data.intensity import ImageScan, IntensityScale, render, scan_image
-from trustseg.data.mask_codes import MaskCoding
-from trustseg.data.mask_coding import MaskScan, apply_coding, scan_mask, united
+from trustseg.data.mask_encoding import MaskScan, apply_encoding, scan_mask, united
+from trustseg.data.mask_values import MaskEncoding
 from trustseg.data.near_copies import content_groups, content_hash, thumbnail
-from trustseg.data.pack import GROUP, SCHEMA
+from trustseg.data.pack import GROUP, SCHEMA, PackOptions
 from trustseg.data.picture import Picture
-from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import IGNORED, resize_image, resize_mask
 from trustseg.errors import DataError
 
@@ -59,7 +58,7 @@ class Reference:
 
     @property
     def share(self) -> float | None:
-        """Share of lesion among the counted pixels of the file, None if all are ignored."""
+        """Share of foreground among the counted pixels of the file, None if all are ignored."""
         counted = self.pixels - self.ignored
         return self.foreground_native / counted if counted else None
 
@@ -71,12 +70,12 @@ class CaseScan:
     Attributes:
         case: the case.
         image: facts of the image that the intensity scale depends on.
-        masks: facts of the mask files that their coding depends on.
+        masks: facts of the mask files that their encoding depends on.
         hashes: SHA-256 of the bytes of image and mask files, by which a change between the passes is noticed.
         pixels: hash of the decoded image.
         thumbnail: by which near-copies are found.
         patient: mark of the patient, see ``Picture``; never written down.
-        reference: what its masks hold, known once their coding is decided; None without masks.
+        reference: what its masks hold, known once their encoding is decided; None without masks.
     """
 
     case: Case
@@ -90,7 +89,7 @@ class CaseScan:
 
     @property
     def empty(self) -> bool:
-        """Whether there is a reference, and no lesion in it."""
+        """Whether there is a reference, and no foreground in it."""
         return self.reference is not None and self.reference.foreground_native == 0
 
 
@@ -118,9 +117,9 @@ def scan_case(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
     )
 
 
-def reference_of(scan: CaseScan, options: PackOptions, coding: MaskCoding) -> Reference:
+def reference_of(scan: CaseScan, options: PackOptions, encoding: MaskEncoding) -> Reference:
     """Return what the masks of a case hold, and what is left of it in a pack; they are decoded again."""
-    mask = _reference_mask(scan.case, [read_mask(path) for path in scan.case.masks], coding)
+    mask = _reference_mask(scan.case, [read_mask(path) for path in scan.case.masks], encoding)
     return _reference(mask, resize_mask(mask, options.size, options.fit))
 
 
@@ -130,7 +129,7 @@ def write_cases(
     options: PackOptions,
     *,
     scale: IntensityScale,
-    coding: MaskCoding,
+    encoding: MaskEncoding,
     progress: Progress | None,
 ) -> list[CaseScan]:
     """Write ``images.npy``, ``masks.npy`` and ``native.parquet``; return the scans with what the masks hold.
@@ -153,8 +152,8 @@ def write_cases(
         if not found and case.split != "control":
             masks[row] = IGNORED
             return scan, None, None
-        # A control without a mask is declared to be without a lesion.
-        mask = _reference_mask(case, found, coding) if found else np.zeros(pixels.shape[:2], dtype=np.uint8)
+        # A control without a mask is declared to have no foreground.
+        mask = _reference_mask(case, found, encoding) if found else np.zeros(pixels.shape[:2], dtype=np.uint8)
         masks[row, 0] = resize_mask(mask, size, options.fit)
         ignored = mask == IGNORED
         scan = replace(scan, reference=_reference(mask, masks[row, 0]))
@@ -208,9 +207,9 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-def _reference_mask(case: Case, masks: Sequence[Picture], coding: MaskCoding) -> Pixels:
+def _reference_mask(case: Case, masks: Sequence[Picture], encoding: MaskEncoding) -> Pixels:
     """Return the masks of a case as one, of 0, 1 and 255 (ignored), at the size of their files."""
-    return united([apply_coding(found, coding, path) for found, path in zip(masks, case.masks, strict=True)])
+    return united([apply_encoding(found, encoding, path) for found, path in zip(masks, case.masks, strict=True)])
 
 
 def _reference(mask: Pixels, resized: Pixels) -> Reference:

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from trustseg.data.cases import Declared, Listing
-from trustseg.data.check_content import summaries_for_pack
 from trustseg.data.decode import Channels, Progress, in_threads, two_passes
+from trustseg.data.findings import image_notes, mask_notes, summaries_for_pack
 from trustseg.data.intensity import IntensityScale, decide_scale
 from trustseg.data.layouts import usable_cases
-from trustseg.data.mask_codes import MaskValues, parse_values
-from trustseg.data.mask_coding import decide_coding
-from trustseg.data.pack import FORMAT, Pack, coding_values, digest_of, is_pack
+from trustseg.data.mask_encoding import decide_encoding
+from trustseg.data.mask_values import MaskValues, parse_mask_values
+from trustseg.data.pack import FORMAT, Pack, PackOptions, digest_of, encoding_values, is_pack
 from trustseg.data.pack_cases import decode_case, index_of, scan_case, write_cases, write_table
 from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, temporary_folder
-from trustseg.data.pack_notes import image_notes, mask_notes
 from trustseg.data.patients import with_marked_patients
-from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.errors import DataError, MissingFileError, misfortune
 from trustseg.text import plural
@@ -96,7 +94,7 @@ def write_pack(
     """Decode a dataset, write it as a pack to a new folder and return that; only its owner can read it.
 
     All files are looked at first, so that the white of deep images (``trustseg.data.intensity``) and the meaning of
-    mask values (``trustseg.data.mask_coding``) are decided for the data set as a whole; both stand in ``pack.json``.
+    mask values (``trustseg.data.mask_encoding``) are decided for the data set as a whole; both stand in ``pack.json``.
     Images and masks are then resized by area (``trustseg.data.resizing``). The pack appears whole or not at all.
     """
     source, target = Path(source), Path(target)
@@ -125,9 +123,9 @@ def _build(
             cases = with_marked_patients(listing.cases, {scan.case.name: scan.patient for scan in scans})
             scans = [replace(scan, case=case) for scan, case in zip(scans, cases, strict=True)]
             masks = [mask for scan in scans for mask in scan.masks]
-            coding = decide_coding(masks, mask_values=options.mask_values)
+            encoding = decide_encoding(masks, mask_values=options.mask_values)
             scale = scale or decide_scale(scan.image for scan in scans)
-            scans = write_cases(scans, part, options, scale=scale, coding=coding, progress=second)
+            scans = write_cases(scans, part, options, scale=scale, encoding=encoding, progress=second)
             index = index_of(scans)
             write_table(index, part / "index.parquet")
             white = scale.white if any(scan.image.level is not None for scan in scans) else None
@@ -136,10 +134,10 @@ def _build(
             about = {
                 "format": FORMAT,
                 **settings,
-                "coding": coding_values(coding),
+                "coding": encoding_values(encoding),
                 "layout": listing.layout,
                 "files": files,
-                "digest": digest_of(index, **settings, coding=coding, files=files),
+                "digest": digest_of(index, **settings, encoding=encoding, files=files),
                 "count": len(index),
                 "source": source.absolute().name,
                 "passed_over": passed_over,
@@ -147,7 +145,7 @@ def _build(
                     *listing.notes,
                     *([unused] if passed_over else []),
                     *image_notes([scan.image for scan in scans], scale, options),
-                    *coding.notes,
+                    *encoding.notes,
                     *mask_notes(scans),
                     *summaries_for_pack(scans, index["content_group"].to_list(), options, scale),
                 ],
@@ -180,7 +178,7 @@ def _suitable(pack: Pack, path: Path, wanted: PackOptions, scale: IntensityScale
         held, asked = (", ".join(f"{key} {getattr(one, key)}" for key in keys) for one in (pack, wanted))
         options = " ".join(f"--{key} {getattr(wanted, key)}" for key in ("size", "channels", "fit"))
         raise DataError(f"the pack {path} has {held}, but {asked} is needed; {again} {options}")
-    if wanted.mask_values is not None and parse_values(wanted.mask_values) != pack.coding:
+    if wanted.mask_values is not None and parse_mask_values(wanted.mask_values) != pack.encoding:
         raise DataError(f"the pack {path} was made with another data.mask_values; {again} --mask-values VALUES")
     if scale is not None and pack.white is not None and pack.white != scale.white:
         trained = "8-bit images" if scale.white is None else f"0 to {scale.white} as 0 to 255"
@@ -194,9 +192,9 @@ def _fingerprint(path: Path, listing: Listing, options: PackOptions) -> str:
 
     The system alone sets the time of the last change (ctime): a corrected file with its old size and time is seen.
     """
-    coding = None if options.mask_values is None else coding_values(parse_values(options.mask_values))
-    settings = [options.size, options.channels, options.fit, coding]
-    digest = hashlib.sha256(json.dumps([FORMAT, _READING, str(path.resolve()), *settings]).encode())
+    encoding = None if options.mask_values is None else encoding_values(parse_mask_values(options.mask_values))
+    settings = [options.size, options.channels, options.fit, encoding]
+    digest = hashlib.sha256(json.dumps([FORMAT, _READING, str(path.resolve()), listing.layout, *settings]).encode())
     for case in listing.cases:
         about: list[object] = [case.name, case.patient, case.split, dict(case.columns)]
         for file in (case.image, *case.masks):

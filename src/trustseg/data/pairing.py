@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from trustseg.data.cases import Declared
-from trustseg.data.roles import is_mask_word
+from trustseg.data.folder_names import is_mask_word
 from trustseg.text import unicode_text
 
 __all__ = ["Pairing", "match", "stem_of"]

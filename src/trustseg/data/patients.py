@@ -2,16 +2,24 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
-from trustseg.data.cases import Case
+from trustseg.data.cases import Case, Finding, findings_of
 from trustseg.text import patient_key
 
-__all__ = ["is_lateral", "linked", "one_spelling", "patient_groups", "patient_of", "with_marked_patients"]
+__all__ = [
+    "is_lateral",
+    "linked",
+    "one_spelling",
+    "patient_findings",
+    "patient_groups",
+    "patient_of",
+    "with_marked_patients",
+]
 
 _SUBJECT: Final = re.compile(r"^sub-([A-Za-z0-9]+)(?:_|$)", re.IGNORECASE)  # BIDS, BIMCV, QaTa-COV19-v2
 # ChestX-ray14 numbers its patients 1 to 30805 with eight digits. Eight digits that begin with 000 are no date in any
@@ -91,6 +99,26 @@ def with_marked_patients(cases: Sequence[Case], marks: Mapping[str, str]) -> tup
         patient = known.pop() if len(known) == 1 else None  # the names know better
         names |= {case.name: patient for case in group if case.patient is None}
     return tuple(replace(case, patient=names[case.name]) if case.name in names else case for case in cases)
+
+
+def patient_findings(cases: Sequence[Case]) -> Iterator[Finding]:
+    """Yield patients on both sides of the split, patients among the controls and elsewhere, and unknown ones."""
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        if case.patient:
+            splits[case.patient].add(case.split)
+    leaked = sorted(patient for patient, where in splits.items() if {"train", "test"} <= where)
+    advice = "test results would be too good; use cross-validation, which keeps patients together (data.fold=0)"
+    yield from findings_of("error", "patient_leak", leaked, "patients in both train and test", advice)
+    both = sorted(patient for patient, where in splits.items() if "control" in where and len(where) > 1)
+    what = "patients both among the controls and elsewhere"
+    yield from findings_of("warning", "patient_in_controls", both, what, "remove them from the controls")
+    unknown = (case.name for case in cases if case.patient is None)
+    advice = (
+        "each counts as a separate patient, so intervals may be too narrow and images of one patient may be on both "
+        "sides of a split; give patients in a manifest (trustseg data manifest), or name images sub-<patient>_..."
+    )
+    yield from findings_of("warning", "unknown_patient", unknown, "images of unknown patients", advice)
 
 
 def patient_groups(index: pl.DataFrame) -> pl.Series:

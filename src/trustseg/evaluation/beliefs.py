@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief, Mixture, check_belief, mapped
 from trustseg.data import Pack
-from trustseg.data.module import as_images, pack_loader
+from trustseg.data.batches import as_images, pack_loader
 from trustseg.data.splits import Indices
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import MEASURES, require_given

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trustseg.attacks import ATTACKS
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
-from trustseg.data.module import PackRows, as_images
+from trustseg.data.batches import PackRows, as_images
 from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
 from trustseg.evaluation.frames import areas_in, frame_columns
 from trustseg.files import replacing

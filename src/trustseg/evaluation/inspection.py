@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trustseg.data import Pack
-from trustseg.data.module import PackRows, as_images
+from trustseg.data.batches import PackRows, as_images
 from trustseg.errors import ModelError
 from trustseg.evaluation.gallery import gallery_rows
 from trustseg.evaluation.loading import SizedModel, as_belief_model, hash_of_model

@@ -17,9 +17,8 @@ from trustseg.background_writer import background_writer
 from trustseg.beliefs import check_belief
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
-from trustseg.data.module import as_images, pack_loader
+from trustseg.data.batches import CachedPack, as_images, cache_pack, pack_loader
 from trustseg.data.pack import GROUP
-from trustseg.data.residence import CachedPack, residing
 from trustseg.data.resizing import IGNORED, Area
 from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
 from trustseg.evaluation.frames import areas_in, frame_columns
@@ -70,7 +69,7 @@ def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack 
     where = torch.device(device)
     cases = pack.index[rows].select("name", "patient", pl.col(f"^{GROUP}.+$"), reference=REFERENCE)
     groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
-    held = residing(pack, "auto", device=where) if pixels is None else pixels
+    held = cache_pack(pack, "auto", device=where) if pixels is None else pixels
     frames = frame_columns(pack, rows)
     return Cohort(held, rows, cases.with_columns(groups, *frames.get_columns()), where, pack)
 

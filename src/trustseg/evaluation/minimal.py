@@ -17,7 +17,7 @@ from trustseg.attacks.minimal import Bracket, is_broken
 from trustseg.beliefs import Bernoulli
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
-from trustseg.data.module import as_images, pack_loader
+from trustseg.data.batches import as_images, pack_loader
 from trustseg.errors import AttackError
 from trustseg.evaluation.conditions import TOLERANCE, perturbation_size
 from trustseg.evaluation.frames import areas_in, frame_columns, region_of

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trustseg.beliefs import check_belief
 from trustseg.data import Pack
-from trustseg.data.module import as_images, pack_loader
+from trustseg.data.batches import as_images, pack_loader
 from trustseg.data.splits import Indices
 from trustseg.deferral.certified_fitting import NOISE_CONDITION
 from trustseg.errors import DataError

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trustseg.data import find_cases
 from trustseg.data.intensity import IntensityScale
-from trustseg.data.reading import PackOptions
+from trustseg.data.pack import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
 from trustseg.deferral.policy_files import content_of

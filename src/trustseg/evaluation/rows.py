@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from trustseg.config import DataConfig
 from trustseg.data import Pack, Splits, split_cases
-from trustseg.data.seen import Seen
+from trustseg.data.training_record import TrainingRecord
 from trustseg.errors import DataError, unknown_name
 
 __all__ = ["drawn_cases", "is_other_data", "rows_of_split", "splits_of"]
 
 
-def is_other_data(seen: Seen | None, pack: Pack, path: object, own: object) -> bool:
+def is_other_data(seen: TrainingRecord | None, pack: Pack, path: object, own: object) -> bool:
     """Return whether a pack is of another data set than a model's training, so that its folds are not those of the run.
 
     Args:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trustseg.data.decode import in_threads, read_image
+from trustseg.data.findings import blank_note, decoding_notes, image_notes
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, scan_image
-from trustseg.data.pack_notes import blank_note, decoding_notes, image_notes
-from trustseg.data.reading import PackOptions
+from trustseg.data.pack import PackOptions
 from trustseg.dicom_output import check_source, read_source
 from trustseg.errors import DataError
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from trustseg.beliefs import Bernoulli
 from trustseg.data.decode import read_image
 from trustseg.data.intensity import IntensityScale, render
-from trustseg.data.reading import PackOptions
+from trustseg.data.pack import PackOptions
 from trustseg.dicom_output import SegmentMeaning
 from trustseg.evaluation.one_image import ImagePrediction, ImageSettings, prediction_of
 from trustseg.evaluation.predict import write_predictions

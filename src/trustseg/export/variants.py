@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trustseg.data import Pack, open_dataset
-from trustseg.data.module import PackRows, as_images
+from trustseg.data.batches import PackRows, as_images
 from trustseg.errors import ConfigError, ModelError
 from trustseg.export.description import KEY, Description
 from trustseg.export.exported import ExportedModel

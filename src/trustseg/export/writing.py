@@ -12,8 +12,7 @@ import torch
 from trustseg.beliefs import Bernoulli, Beta
 from trustseg.calibration import Calibrated
 from trustseg.config.loading import data_of_run
-from trustseg.data.reading import reading_beside
-from trustseg.data.seen import seen_by, splits_file
+from trustseg.data.training_record import read_preprocessing, read_training_record, splits_file
 from trustseg.deferral import Policy, check_model
 from trustseg.entries import name_in
 from trustseg.errors import ConfigError, ModelError, RunError
@@ -159,14 +158,14 @@ def _description_of(
             f"{aggregation} labels connected components, which no graph can do; choose another --aggregation, or a "
             "policy fitted on another score"
         )
-    reading = reading_beside(folder)
+    reading = read_preprocessing(folder)
     if reading is not None and reading.fit == "pad" and name_in(aggregation) in PADDED:
         raise ModelError(
             f"{aggregation} needs the number of pixels without padding, which a graph does not know; choose another "
             "--aggregation, or a policy fitted on another score"
         )
     calibration = model.calibration if isinstance(model, Calibrated) else None
-    seen_by(folder)  # refuses a damaged or lost file
+    read_training_record(folder)  # refuses a damaged or lost file
     seen, data = splits_file(folder), data_of_run(folder)
     return describe(
         policy,

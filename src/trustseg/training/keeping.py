@@ -19,7 +19,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from trustseg.data.reading import EPOCH
+from trustseg.data.training_record import EPOCH
 from trustseg.errors import DataError, RunError, is_out_of_memory
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import Segmenter

@@ -15,7 +15,7 @@ from trustseg.attacks import Objective
 from trustseg.attacks.projections import gaussian
 from trustseg.config import RunConfig
 from trustseg.data.augment import augmented
-from trustseg.data.module import Batch, as_images, padding_of
+from trustseg.data.batches import Batch, as_images, padding_of
 from trustseg.losses import vacuity_correction
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator

@@ -14,10 +14,8 @@ from lightning.pytorch.loggers import Logger
 from trustseg.background_writer import background_writer
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
-from trustseg.data.module import pack_loader
-from trustseg.data.reading import write_reading
-from trustseg.data.residence import residing
-from trustseg.data.seen import write_splits
+from trustseg.data.batches import cache_pack, pack_loader
+from trustseg.data.training_record import write_preprocessing, write_splits
 from trustseg.errors import AttackError, BeliefError, ConfigError, MissingPackageError, RunError, is_out_of_memory
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
 from trustseg.randomness import derive_seed
@@ -93,7 +91,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         require_precision(options.precision, device)
         if options.compile:
             compile_network(module.segmenter)
-        pixels = residing(pack, config.data.residence, device=device)
+        pixels = cache_pack(pack, config.data.residence, device=device)
         gpus = [device] if device.type == "cuda" else []
         with (
             _in_sentences(config, device, trainer),
@@ -109,7 +107,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
             )
         if trainer.is_global_zero:
             write_splits(folder / "model", pack, splits)
-            write_reading(folder / "model", pack)
+            write_preprocessing(folder / "model", pack)
             checkpointing.finish(module.segmenter)
         trainer.strategy.barrier("the model is written")
 

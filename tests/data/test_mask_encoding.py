@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from trustseg.data.decode import read_mask
-from trustseg.data.mask_codes import MaskCoding
-from trustseg.data.mask_coding import apply_coding, decide_coding, scan_mask
+from trustseg.data.mask_encoding import apply_encoding, decide_encoding, scan_mask
+from trustseg.data.mask_values import MaskEncoding
 from trustseg.data.picture import Picture
 from trustseg.errors import ConfigError, DataError
 
@@ -69,13 +69,13 @@ def jpeg(path: Path, pixels: Array, quality: int = 75) -> Picture:
     return read_mask(path)
 
 
-def decided(masks: Mapping[str, Picture], **options: Any) -> MaskCoding:  # noqa: ANN401
-    return decide_coding([scan_mask(mask, Path(name)) for name, mask in masks.items()], **options)
+def decided(masks: Mapping[str, Picture], **options: Any) -> MaskEncoding:  # noqa: ANN401
+    return decide_encoding([scan_mask(mask, Path(name)) for name, mask in masks.items()], **options)
 
 
-def assert_read(masks: Mapping[str, Picture], coding: MaskCoding, expected: Mapping[str, Array]) -> None:
+def assert_read(masks: Mapping[str, Picture], coding: MaskEncoding, expected: Mapping[str, Array]) -> None:
     for name, mask in masks.items():
-        np.testing.assert_array_equal(apply_coding(mask, coding, Path(name)), expected[name])
+        np.testing.assert_array_equal(apply_encoding(mask, coding, Path(name)), expected[name])
 
 
 EMPTY, PLAIN, FULL = drawn(), drawn(lesion=255), drawn(lesion=255, ground=255)
@@ -160,7 +160,7 @@ def test_told_values_are_obeyed_and_strays_refused() -> None:
     coding = decided(masks, mask_values=TOLD)
     assert_read(masks, coding, {"a.png": RIMMED, "b.png": NONE})
     with pytest.raises(DataError, match=r"new\.png: .*7 \("):
-        apply_coding(drawn(lesion=7), coding, Path("new.png"))
+        apply_encoding(drawn(lesion=7), coding, Path("new.png"))
     masks = {"b.png": coloured(RED), "c.png": coloured(RED, GREEN)}
     coding = decided(masks, mask_values={"lesion": ["#FF0000"], "ignore": "#00ff00"})
     assert_read(masks, coding, {"b.png": disc(), "c.png": RIMMED})

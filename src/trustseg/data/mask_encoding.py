@@ -1,13 +1,13 @@
 """The meaning of mask values: decided once for a data set, never for a single file.
 
-``scan_mask`` counts the values of each file, ``decide_coding`` reads the counts of all files together, and
-``apply_coding`` turns a file into 0, 1 and 255 (ignored). Without ``data.mask_values`` these codings are understood:
+``scan_mask`` counts the values of each file, ``decide_encoding`` reads the counts of all files together, and
+``apply_encoding`` turns a file into 0, 1 and 255 (ignored). Without ``data.mask_values`` these values are understood:
 
-* 0 and 255 (also 1-bit files, and 16-bit files of 0 and 65535), or 0 and 1: the larger value is the lesion;
-* JPEG files, whose values are smeared around 0 and 255: above 127 is lesion, with a note;
+* 0 and 255 (also 1-bit files, and 16-bit files of 0 and 65535), or 0 and 1: the larger value is the foreground;
+* JPEG files, whose values are smeared around 0 and 255: above 127 is foreground, with a note;
 * 0 and 255 with few, spread-out values between them in some files, on the way from darker to brighter pixels
-  (anti-aliasing, interpolation): above 127 is lesion, with a note;
-* one constant colour with varying transparency in every file: opaque is lesion, with a note.
+  (anti-aliasing, interpolation): above 127 is foreground, with a note;
+* one constant colour with varying transparency in every file: opaque is foreground, with a note.
 
 Everything else (label codes, real colours, 0, 1 and 255) is refused with the file and its values, unless
 ``data.mask_values`` says what they mean, e.g. ``{lesion: [1, 2], ignore: 255}``, ``{lesion: '#ff0000'}`` or
@@ -25,25 +25,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from trustseg.data.mask_codes import (
-    MaskCoding,
+from trustseg.data.mask_values import (
+    MaskEncoding,
     MaskValues,
-    codes_of,
+    contains,
     counted,
-    inside,
-    parse_values,
-    shown,
+    histogram_text,
+    parse_mask_values,
     value_name,
-    within,
+    values_of,
+    where_in,
 )
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import IGNORED
 from trustseg.errors import DataError
 from trustseg.text import plural
 
-__all__ = ["MaskScan", "apply_coding", "decide_coding", "scan_mask", "total_counts", "united"]
+__all__ = ["MaskScan", "apply_encoding", "decide_encoding", "scan_mask", "total_counts", "united"]
 
-_SEEN: Final = 127  # above it lies the lesion where values are smeared
+_SEEN: Final = 127  # above it lies the foreground where values are smeared
 _DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
 _SMEARED_SHARE: Final = 0.1  # of all pixels of JPEG masks, at most, may lie in the middle third
 _BETWEEN_SHARE: Final = 0.05  # of all pixels, at most, may lie between 0 and 255 by anti-aliasing
@@ -56,11 +56,11 @@ _BETWEEN_LEVELS: Final = 8  # different values that anti-aliasing leaves, at lea
 
 @dataclass(frozen=True, slots=True)
 class MaskScan:
-    """What ``decide_coding`` needs to know of one mask file.
+    """What ``decide_encoding`` needs to know of one mask file.
 
     Attributes:
         path: the file.
-        counts: pixels of each code, as ``codes_of`` has it.
+        counts: pixels of each value, as ``values_of`` has it.
         lossy: whether the file is a JPEG.
         alpha: number of pixels of each opacity, None if the file is opaque or has no alpha channel.
         flat: pixels between black and white that no border explains: of a JPEG, those among equal ones; else, those
@@ -78,7 +78,7 @@ class MaskScan:
 
 def scan_mask(picture: Picture, path: Path) -> MaskScan:
     """Return the values of a mask, counted."""
-    counts = counted(codes_of(picture))
+    counts = counted(values_of(picture))
     alpha = None if picture.alpha is None else counted(picture.alpha)
     values = picture.pixels if picture.alpha is None else picture.alpha
     grey = values.ndim == 2 and values.dtype == np.uint8 and not set(alpha or counts) <= {0, 1, 255}
@@ -86,16 +86,16 @@ def scan_mask(picture: Picture, path: Path) -> MaskScan:
     return MaskScan(path, counts, picture.lossy, alpha, flat, picture.notes)
 
 
-def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None = None) -> MaskCoding:
+def decide_encoding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None = None) -> MaskEncoding:
     """Return what the mask values of a data set mean, by ``data.mask_values`` or else by all files.
 
     Files that do not agree, or hold values without one meaning, are refused with their values.
     """
     files = list(scans)
     if mask_values is not None:
-        return _as_told(files, mask_values)
+        return _declared_encoding(files, mask_values)
     if any(one.alpha is not None for one in files):
-        return _alpha_coding(files)
+        return _alpha_encoding(files)
     if coloured := [one for one in files if max(one.counts) > 0xFFFF]:
         raise _colours(coloured)
     exact = [one for one in files if not one.lossy]
@@ -103,37 +103,37 @@ def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None =
     if lossy := [one for one in files if one.lossy]:
         _check_lossy(lossy)
     if values <= {0, 1} and 1 in values and not lossy:
-        return MaskCoding(lesion=((1, 1),), notes=("masks hold 0 and 1: 1 is lesion",))
+        return MaskEncoding(foreground=((1, 1),), notes=("masks hold 0 and 1: 1 is foreground",))
     if odd := [one for one in exact if not set(one.counts) <= {0, 255}]:
         _check_between(odd, exact)
     notes = []
     if lossy:
-        notes.append(f"{plural(len(lossy), 'mask')} in JPEG files: values above {_SEEN} are lesion")
+        notes.append(f"{plural(len(lossy), 'mask')} in JPEG files: values above {_SEEN} are foreground")
     if odd:
-        notes.append(f"{plural(len(odd), 'mask')} with values between 0 and 255: above {_SEEN} is lesion")
-    return MaskCoding("threshold" if notes else "values", notes=tuple(notes))
+        notes.append(f"{plural(len(odd), 'mask')} with values between 0 and 255: above {_SEEN} is foreground")
+    return MaskEncoding("threshold" if notes else "values", notes=tuple(notes))
 
 
-def apply_coding(picture: Picture, coding: MaskCoding, path: Path) -> npt.NDArray[np.uint8]:
-    """Return a mask as (H, W) uint8: 0 background, 1 lesion, 255 ignored; a value without a meaning is refused."""
-    if coding.by == "alpha":
+def apply_encoding(picture: Picture, encoding: MaskEncoding, path: Path) -> npt.NDArray[np.uint8]:
+    """Return a mask as (H, W) uint8: 0 background, 1 foreground, 255 ignored; a value without a meaning is refused."""
+    if encoding.by == "alpha":
         opacity = picture.alpha
         if opacity is None:
             opacity = np.full(picture.pixels.shape[:2], 255 if picture.has_alpha else 0, dtype=np.uint8)
         return (opacity > _SEEN).astype(np.uint8)
-    codes = codes_of(picture)
-    if coding.by == "threshold":
-        return (codes > _SEEN).astype(np.uint8)
-    lesion, ignore, background = (inside(codes, ranges) for ranges in (coding.lesion, coding.ignore, coding.background))
-    stray = ~(lesion | ignore | background)
+    values = values_of(picture)
+    if encoding.by == "threshold":
+        return (values > _SEEN).astype(np.uint8)
+    foreground, ignore = where_in(encoding.foreground, values), where_in(encoding.ignore, values)
+    stray = ~(foreground | ignore | where_in(encoding.background, values))
     if stray.any():
-        code = value_name(int(codes[stray][0]))
-        raise DataError(f"mask {path}: {shown(counted(codes))}; list {code} in data.mask_values")
-    return np.where(ignore, IGNORED, lesion).astype(np.uint8)
+        value = value_name(int(values[stray][0]))
+        raise DataError(f"mask {path}: {histogram_text(counted(values))}; list {value} in data.mask_values")
+    return np.where(ignore, IGNORED, foreground).astype(np.uint8)
 
 
 def united(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    """Return several masks of one image as one: lesion where any is, else ignored where any is.
+    """Return several masks of one image as one: foreground where any is, else ignored where any is.
 
     Example:
         >>> united([np.array([0, 1, 255, 0], np.uint8), np.array([0, 0, 0, 1], np.uint8)]).tolist()
@@ -143,32 +143,34 @@ def united(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     return np.where((stack == 1).any(axis=0), 1, stack.max(axis=0)).astype(np.uint8)
 
 
-def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:
-    """Return the coding of the setting after checking that it gives every value of every file a meaning."""
-    coding = parse_values(mask_values)
-    known = (*coding.lesion, *coding.ignore, *coding.background)
-    if odd := [one for one in files if not all(within(code, known) for code in one.counts)]:
-        scaled = " (masks of 16 bits that hold 0 and 65535 only are read as 0 and 255)" if within(65535, known) else ""
+def _declared_encoding(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskEncoding:
+    """Return the encoding of the setting after checking that it gives every value of every file a meaning."""
+    encoding = parse_mask_values(mask_values)
+    known = (*encoding.foreground, *encoding.ignore, *encoding.background)
+    if odd := [one for one in files if not all(contains(known, value) for value in one.counts)]:
+        scaled = (
+            " (masks of 16 bits that hold 0 and 65535 only are read as 0 and 255)" if contains(known, 65535) else ""
+        )
         raise _refusal(odd, "hold values that data.mask_values does not list", f"list them{scaled}")
     if see_through := [one for one in files if one.alpha is not None]:
         raise _refusal(see_through, "are partly transparent", "export them without transparency")
-    found = {code for one in files for code in one.counts}
-    if files and not any(within(code, coding.lesion) for code in found):
+    found = {value for one in files for value in one.counts}
+    if files and not any(contains(encoding.foreground, value) for value in found):
         raise _refusal(files, "hold none of the values that data.mask_values calls lesion", "correct data.mask_values")
-    return coding
+    return encoding
 
 
-def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
-    """Return the coding by transparency after checking that every file is partly transparent, and all have one colour.
+def _alpha_encoding(files: Sequence[MaskScan]) -> MaskEncoding:
+    """Return the encoding by transparency after checking that all files are partly transparent and of one colour.
 
-    An opaque file among them is either all lesion or empty, and nothing tells which.
+    An opaque file among them is either all foreground or empty, and nothing tells which.
     """
     if all(one.alpha is None or len(one.alpha) == 1 for one in files):
         odd = [one for one in files if one.alpha is not None]
         raise _refusal(odd, "are transparent everywhere", "export them without transparency")
     without = "export all masks without transparency"
     if odd := [one for one in files if len(one.counts) > 1 or one.alpha is None]:
-        raise _refusal(odd, "do not mark the lesion by transparency, as the other masks do", without)
+        raise _refusal(odd, "do not mark the foreground by transparency, as the other masks do", without)
     colours = {one.path: colour for one in files if any(one.alpha or ()) for colour in one.counts}
     usual, _ = Counter(colours.values()).most_common(1)[0]
     if odd := [one for one in files if colours.get(one.path, usual) != usual]:
@@ -176,17 +178,17 @@ def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
     opacities = [replace(one, counts=one.alpha) for one in files if one.alpha is not None]
     if odd := [one for one in opacities if not set(one.counts) <= {0, 255}]:
         _check_between(odd, opacities)
-    return MaskCoding("alpha", notes=("masks are one colour with transparency: opaque is lesion",))
+    return MaskEncoding("alpha", notes=("masks are one colour with transparency: opaque is foreground",))
 
 
 def _colours(files: Sequence[MaskScan]) -> DataError:
     """Return a refusal that shows how to choose one of the colours: the commonest besides the background."""
     if lossy := [one for one in files if one.lossy]:
         return _refusal(lossy, "hold colours that JPEG has changed", "export them as PNG, which keeps colours")
-    by_count = [code for code, _ in total_counts(files).most_common()]
-    colour = next((code for code in by_count[1:] if code > 0xFFFF), max(by_count))
+    by_count = [value for value, _ in total_counts(files).most_common()]
+    colour = next((value for value in by_count[1:] if value > 0xFFFF), max(by_count))
     example = f"{{lesion: '{value_name(colour)}'}}"
-    return _refusal(files, "hold colours", f'say which of them mean lesion, e.g. "data.mask_values={example}"')
+    return _refusal(files, "hold colours", f'say which of them mean foreground, e.g. "data.mask_values={example}"')
 
 
 def _check_lossy(files: Sequence[MaskScan]) -> None:
@@ -240,7 +242,7 @@ def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
 
 
 def total_counts(files: Iterable[MaskScan]) -> Counter[int]:
-    """Return how many pixels of all files hold each code."""
+    """Return how many pixels of all files hold each value."""
     total: Counter[int] = Counter()
     for one in files:
         total.update(one.counts)
@@ -270,4 +272,4 @@ def _peaked(counts: Mapping[int, int]) -> bool:
 def _refusal(files: Sequence[MaskScan], what: str, advice: str) -> DataError:
     first, others = files[0], len(files) - 1
     more = f" ({others:,} more masks like it)" if others else ""
-    return DataError(f"mask {first.path}{more}: {shown(first.counts)}; these {what}; {advice}")
+    return DataError(f"mask {first.path}{more}: {histogram_text(first.counts)}; these {what}; {advice}")

@@ -13,8 +13,16 @@ from tests.fake import one_pair
 
 from trustseg.data import Pack, split_cases, write_pack
 from trustseg.data.patients import patient_groups
-from trustseg.data.reading import ModelReading, reading_beside, write_reading
-from trustseg.data.seen import require_seen, require_unseen, seen_by, validation_rows, write_splits
+from trustseg.data.training_record import (
+    Preprocessing,
+    read_preprocessing,
+    read_training_record,
+    require_no_leakage,
+    require_training_record,
+    validation_rows,
+    write_preprocessing,
+    write_splits,
+)
 from trustseg.errors import DataError
 
 SIDES = ("train", "validation", "test")
@@ -33,18 +41,18 @@ def test_what_is_written_is_what_it_has_seen(tmp_path: Path) -> None:
     pack = pack_of()
     splits = split_cases(pack.index, fold=1, folds=3, seed=4)
     write_splits(tmp_path, pack, splits)
-    seen = require_seen(tmp_path)
-    assert seen == seen_by(tmp_path)
+    seen = require_training_record(tmp_path)
+    assert seen == read_training_record(tmp_path)
     assert validation_rows(seen, pack).tolist() == splits.validation.tolist()
     about = json.loads((tmp_path / "splits.json").read_text())
     assert about["unknown_patients"] == 0
     assert about["images"] == {name: len(getattr(splits, name)) for name in SIDES}
     assert len({patient for name in SIDES for patient in about["patients"][name]}) == 5
-    require_unseen(seen, pack, splits.test)
-    require_unseen(seen, pack, splits.validation, validated=True)
+    require_no_leakage(seen, pack, splits.test)
+    require_no_leakage(seen, pack, splits.validation, validated=True)
     for row in (*splits.train.tolist(), *splits.validation.tolist()):
         with pytest.raises(DataError, match=r"patients .*--allow-training-patients"):
-            require_unseen(seen, pack, rows(*splits.test.tolist(), row))
+            require_no_leakage(seen, pack, rows(*splits.test.tolist(), row))
 
 
 def test_nobody_is_named_and_equal_names_look_different_in_other_data(tmp_path: Path) -> None:
@@ -62,16 +70,16 @@ def test_patients_and_pictures_are_known_in_other_data(tmp_path: Path) -> None:
     pack = pack_of()
     splits = split_cases(pack.index)
     write_splits(tmp_path, pack, splits)
-    seen = require_seen(tmp_path)
+    seen = require_training_record(tmp_path)
     pixels = {"sha256_pixels": "other " + pl.col("sha256_pixels")}
-    require_unseen(seen, renamed(pack, **pixels), splits.test)
+    require_no_leakage(seen, renamed(pack, **pixels), splits.test)
     for patient in (pl.col("patient"), pl.col("patient").str.to_uppercase()):
         with pytest.raises(DataError, match="patients"):
-            require_unseen(seen, renamed(pack, **pixels, patient=patient), splits.train)
+            require_no_leakage(seen, renamed(pack, **pixels, patient=patient), splits.train)
     other = renamed(pack, patient="X" + pl.col("patient"), name="new " + pl.col("name"))
-    require_unseen(seen, other, splits.test)
+    require_no_leakage(seen, other, splits.test)
     with pytest.raises(DataError, match=r"on 1 of these 1 pictures \(new image0\)"):
-        require_unseen(seen, other, rows(0))
+        require_no_leakage(seen, other, rows(0))
     with pytest.raises(DataError, match=r"data\.path"):
         validation_rows(seen, other)
 
@@ -80,11 +88,11 @@ def test_files_of_the_older_version_are_read(tmp_path: Path) -> None:
     pack = pack_of()
     sides = {"train": ["a"], "validation": ["b", "f"], "test": []}
     (tmp_path / "splits.json").write_text(json.dumps({"digest": pack.digest, "patients": sides}))
-    seen = require_seen(tmp_path)
+    seen = require_training_record(tmp_path)
     assert validation_rows(seen, pack).tolist() == [2]  # f is a control without a mask
-    require_unseen(seen, pack, rows(3, 4))
+    require_no_leakage(seen, pack, rows(3, 4))
     with pytest.raises(DataError, match=r"on 1 of these 2 patients \(a\)"):
-        require_unseen(seen, pack, rows(1, 3))
+        require_no_leakage(seen, pack, rows(1, 3))
 
 
 def test_images_of_validation_patients_that_were_left_out_are_no_validation_images(tmp_path: Path) -> None:
@@ -93,7 +101,7 @@ def test_images_of_validation_patients_that_were_left_out_are_no_validation_imag
     two = [row for row in splits.validation.tolist() if pack.index["patient"][row] == "a"]
     kept = replace(splits, validation=np.setdiff1d(splits.validation, two[:1]))
     write_splits(tmp_path, pack, kept)
-    assert validation_rows(require_seen(tmp_path), pack).tolist() == kept.validation.tolist()
+    assert validation_rows(require_training_record(tmp_path), pack).tolist() == kept.validation.tolist()
 
 
 @pytest.mark.parametrize(
@@ -123,16 +131,16 @@ def test_a_patient_is_one_however_the_name_is_written(tmp_path: Path, known: str
     other = {"patient": one.then(pl.lit(known if older else found)).otherwise("other" + pl.col("patient"))}
     row = rows(pack.index["patient"].to_list().index("a"))
     with pytest.raises(DataError, match="patients"):
-        require_unseen(require_seen(tmp_path), renamed(pack, **other, sha256_pixels=pl.lit("x")), row)
+        require_no_leakage(require_training_record(tmp_path), renamed(pack, **other, sha256_pixels=pl.lit("x")), row)
     assert patient_groups(pack.index.head(2).with_columns(patient=pl.Series([known, found]))).n_unique() == 1
 
 
 @pytest.mark.parametrize("lost", ["splits.json", "data.json"])
 def test_what_a_training_wrote_is_to_be_restored(tmp_path: Path, lost: str) -> None:
-    read = seen_by if lost == "splits.json" else reading_beside
+    read = read_training_record if lost == "splits.json" else read_preprocessing
     assert read(tmp_path) is None  # an older model
     with pytest.raises(DataError, match=r"splits\.json"):
-        require_seen(tmp_path)
+        require_training_record(tmp_path)
     (tmp_path / "epoch.json").write_text("{}")
     with pytest.raises(DataError, match=f"no {lost} .*restore it from the run"):
         read(tmp_path)
@@ -150,14 +158,14 @@ def test_lists_that_were_changed_are_refused(tmp_path: Path, damage: str | tuple
     if not sealed:  # of an older version
         del content["sha256"]
         file.write_text(json.dumps(content))
-        assert seen_by(tmp_path) is not None
+        assert read_training_record(tmp_path) is not None
     if damage == "one less":
         content["patients"]["train"] = content["patients"]["train"][:-1] if sealed else []
     else:
         content |= {name: {side: [] for side in content[name]} for name in damage}
     file.write_text(json.dumps(content))
     with pytest.raises(DataError, match="restore it from the run"):
-        seen_by(tmp_path)
+        read_training_record(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +178,7 @@ def test_lists_that_were_changed_are_refused(tmp_path: Path, damage: str | tuple
 def test_a_damaged_file_is_to_be_restored_not_deleted(tmp_path: Path, content: str) -> None:
     (tmp_path / "splits.json").write_text(content)
     with pytest.raises(DataError, match=r"splits\.json.*restore it from the run") as refusal:
-        seen_by(tmp_path)
+        read_training_record(tmp_path)
     assert "delete" not in str(refusal.value)
 
 
@@ -178,8 +186,8 @@ def test_how_images_were_read_is_found_beside_the_model(tmp_path: Path) -> None:
     image = np.array([[0, 4000], [200, 500]], dtype=np.uint16)
     root = one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8), image=image, end="tif")
     pack = write_pack(root, tmp_path / "pack", size=4, channels=3, fit="pad")
-    write_reading(tmp_path / "model", pack)
-    assert reading_beside(tmp_path / "model") == ModelReading(4, 3, "pad", 4095)
+    write_preprocessing(tmp_path / "model", pack)
+    assert read_preprocessing(tmp_path / "model") == Preprocessing(4, 3, "pad", 4095)
     file = tmp_path / "model" / "data.json"
     about = json.loads(file.read_text())
     assert about["notes"] == list(pack.notes)
@@ -188,4 +196,4 @@ def test_how_images_were_read_is_found_beside_the_model(tmp_path: Path) -> None:
     for damaged in ({"fit": "pad"}, *({**about, **change} for change in wrong)):
         file.write_text(json.dumps(damaged))
         with pytest.raises(DataError, match=r"data\.json"):
-            reading_beside(tmp_path / "model")
+            read_preprocessing(tmp_path / "model")
