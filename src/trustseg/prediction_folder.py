@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trustseg.errors import DataError, MissingFileError, first_problem
 from trustseg.files import read_json, write_json
 from trustseg.tables import read_csv
+from trustseg.text import unicode_text
 
 __all__ = [
     "ABOUT",
@@ -49,6 +50,12 @@ class PredictedImage(_Part):
     file: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+    @property
+    def named(self) -> Path:
+        """What its maps are named after: its file, or its name in the table where several files share theirs."""
+        file = Path(self.file)
+        return file if unicode_text(file.name) == self.image else Path(self.image)
+
 
 class PredictionAbout(_Part):
     """``prediction.json``: what made the predictions, and from which files.
@@ -82,12 +89,12 @@ class PredictionFolder(NamedTuple):
 
 
 def mask_file(folder: Path, image: Path) -> Path:
-    """Return the mask (PNG, 0 or 255) that was predicted for an image file."""
+    """Return the mask (PNG, 0 or 255) that was predicted for an image of this name."""
     return folder / "masks" / f"{image.stem}.png"
 
 
 def uncertainty_file(folder: Path, image: Path) -> Path:
-    """Return the uncertainty map (PNG, 8 bit) of an image file."""
+    """Return the uncertainty map (PNG, 8 bit) of an image of this name."""
     return folder / "uncertainty" / f"{image.stem}.png"
 
 

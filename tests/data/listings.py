@@ -35,4 +35,4 @@ def sides(listing: Listing) -> dict[str, set[str]]:
 
 
 def is_whole(listing: Listing) -> bool:
-    return not (listing.problems or listing.lone_images or listing.lone_masks or listing.passed_over)
+    return not (listing.problems or listing.unpaired_images or listing.unpaired_masks or listing.passed_over)

@@ -139,8 +139,8 @@ WHOLE = ("test/images/a.png", "test/masks/a.png", "train/images/b.png", "train/m
 )
 def test_files_without_a_partner_are_errors(tmp_path: Path, files: list[str], images: str, masks: str) -> None:
     listing = find_cases(touch(tmp_path, *files))
-    assert [file.name for file in listing.lone_images] == images.split()
-    assert [file.name for file in listing.lone_masks] == masks.split()
+    assert [file.name for file in listing.unpaired_images] == images.split()
+    assert [file.name for file in listing.unpaired_masks] == masks.split()
     with pytest.raises(DataError, match="without"):
         usable_cases(tmp_path)
 
@@ -201,7 +201,7 @@ def test_a_folder_named_control_holds_controls(tmp_path: Path) -> None:
 
 def test_images_without_masks_among_others_are_errors_unless_declared(tmp_path: Path) -> None:
     touch(tmp_path, "COVID/images/a.png", "COVID/infection masks/a.png", "Normal/images/b.png")
-    assert [file.name for file in find_cases(tmp_path).lone_images] == ["b.png"]
+    assert [file.name for file in find_cases(tmp_path).unpaired_images] == ["b.png"]
     assert sides(usable_cases(tmp_path, Declared(controls="Normal"))) == {"train": {"a"}, "control": {"b"}}
 
 

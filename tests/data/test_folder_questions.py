@@ -56,7 +56,7 @@ def test_pairs_whose_folder_names_no_side_are_a_question(tmp_path: Path, side: s
         touch(tmp_path / folder, f"images/{name}.png", f"masks/{name}.png")
     (problem,) = find_cases(tmp_path).problems
     assert (problem.kind, problem.names) == ("which_side", (str(tmp_path / other / "images/b.png"),))
-    with pytest.raises(DataError, match="which side"):
+    with pytest.raises(DataError, match="which split"):
         usable_cases(tmp_path)
 
 

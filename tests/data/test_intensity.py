@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from trustseg.data.intensity import IntensityScale, blank, decide_scale, render, scan_image
+from trustseg.data.intensity import IntensityScale, blank_images, decide_scale, render, scan_image
 from trustseg.data.picture import Picture
 from trustseg.errors import DataError
 
@@ -87,7 +87,7 @@ def test_blank_images_are_those_that_come_out_as_one_level() -> None:
     shown = [*(Picture(pixels, "", "PNG") for pixels in (black, colour, hot)), deep(100), deep(2, white=4095)]
     seen = [Picture(lines, "", "PNG"), deep(4000), Picture(np.repeat(lines[..., None], 3, -1) // 9, "", "PNG")]
     scans = [scan_image(picture, Path(f"{number}")) for number, picture in enumerate([*shown, *seen])]
-    assert blank(scans, scale) == scans[: len(shown)]
+    assert blank_images(scans, scale) == scans[: len(shown)]
 
 
 @pytest.mark.parametrize("white", [255, 1023, 32767])
@@ -118,6 +118,6 @@ def test_films_of_more_bits_than_the_scale_are_named_and_bright_ones_are_not() -
     films.pixels[:40] = 4095  # of 64 rows: most within the scale
     render(films, IntensityScale(4095), channels=1)
     whole = Picture(np.maximum(deep(60000).pixels, 5000), "", "PNG", white=None)
-    assert blank([scan_image(whole, Path("new.png"))], IntensityScale(4095)) == []
+    assert blank_images([scan_image(whole, Path("new.png"))], IntensityScale(4095)) == []
     with pytest.raises(DataError, match=r"new\.png.*bit depth.*4095"):
         render(deep(60000), IntensityScale(4095), channels=1, path=Path("new.png"))

@@ -17,8 +17,8 @@ from trustseg.errors import DataError, MissingFileError, MissingPackageError
     [
         ("", "nowhere", MissingFileError, "nowhere does not exist"),
         ("file", "file", MissingFileError, "is a file"),
-        ("", "", DataError, "holds no images"),
-        ("Train Set/Images/notes.txt", "", DataError, "holds no images"),
+        ("", "", DataError, "holds no images .*none"),
+        ("Train Set/Images/notes.txt", "", DataError, r"holds no images \(files found: 1 \.txt\)"),
         ("pack.json", "", DataError, "is a pack"),
         ("a.png,a.jpg", "", DataError, r"a\.jpg"),
     ],
@@ -67,8 +67,8 @@ def test_qata_is_found_from_each_folder_above_it(tmp_path: Path, monkeypatch: py
     listing = find_cases(tmp_path / tail if tail != "." else ".")
     assert listing.layout == "qata"
     assert sides(listing) == {"train": set(fake.TRAIN), "test": set(fake.TEST), "control": set(fake.CONTROL)}
-    assert not listing.lone_images
-    assert not listing.lone_masks
+    assert not listing.unpaired_images
+    assert not listing.unpaired_masks
     for case in listing.cases:
         assert [mask.name for mask in case.masks] == [f"mask_{case.name}.png"] * (case.split != "control")
     assert any("Control_Group_II is left out" in note for note in listing.notes)

@@ -15,8 +15,10 @@ import polars as pl
 import pytest
 from tests import fake
 
-from trustseg.data import Pack, open_dataset, pack_cases, pack_files, packing, write_pack
+from trustseg.data import Pack, layouts, open_dataset, pack_cases, pack_files, packing, write_pack
+from trustseg.data.folder import folder as folder_layout
 from trustseg.data.pack import FORMAT
+from trustseg.entries import Entry
 from trustseg.errors import DataError, MissingFileError
 
 
@@ -141,6 +143,13 @@ def test_open_dataset_packs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert open_dataset(root, size=8).digest != first.digest
     assert open_dataset(root, cache=tmp_path / "elsewhere").size == 224
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+
+
+def test_layouts_share_no_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, cache = fake.two_folders(tmp_path / "data"), tmp_path / "cache"
+    first = open_dataset(root, size=8, cache=cache)
+    monkeypatch.setattr(layouts, "LAYOUTS", {"mine": Entry(folder_layout, "Mine", None)})
+    assert (first.layout, open_dataset(root, size=8, cache=cache).layout) == ("folder", "mine")
 
 
 def test_the_loser_of_a_race_takes_the_winners_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,8 +42,8 @@ def matched(images: str, masks: str, *, unite: bool = False) -> Pairing:
 def test_names_that_pair(pairs: dict[str, str]) -> None:
     found = match(files(*pairs.values()), files(*pairs), Declared())
     assert found.masks == {Path(image): [Path(mask)] for mask, image in pairs.items()}
-    assert not found.lone_images
-    assert not found.lone_masks
+    assert not found.unpaired_images
+    assert not found.unpaired_masks
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_names_that_pair(pairs: dict[str, str]) -> None:
 def test_names_that_do_not(images: str, masks: str) -> None:
     found = matched(images, masks)
     assert not found.masks
-    assert found.lone_images == files(*images.split())
-    assert found.lone_masks == files(*masks.split())
+    assert found.unpaired_images == files(*images.split())
+    assert found.unpaired_masks == files(*masks.split())
 
 
 def test_affixes_on_both_sides_need_all_of_a_side() -> None:
@@ -67,13 +67,13 @@ def test_several_masks_of_one_image(masks: str) -> None:
 
 
 def test_numbered_masks_need_a_word_of_the_user() -> None:
-    assert matched("a b", "a_1 a_2 b").lone_masks == files("a_1", "a_2")
+    assert matched("a b", "a_1 a_2 b").unpaired_masks == files("a_1", "a_2")
     assert matched("a b", "a_1 a_2 b", unite=True).masks == {Path("a"): files("a_1", "a_2"), Path("b"): files("b")}
 
 
 def test_a_stray_word_is_no_affix_where_another_is_usual() -> None:
     found = matched("a b c", "b_seg c_seg a_left")
-    assert (found.lone_images, found.lone_masks) == (files("a"), files("a_left"))
+    assert (found.unpaired_images, found.unpaired_masks) == (files("a"), files("a_left"))
 
 
 def test_what_two_files_may_claim_is_told() -> None:

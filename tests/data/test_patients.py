@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trustseg.data import Case, patient_of
-from trustseg.data.patients import is_lateral, with_marked_patients
+from trustseg.data.patients import is_lateral, with_patients_of_files
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_names_tell_a_lateral_view() -> None:
 def test_files_tell_patients_apart(marks: str, known: dict[str, str], expected: list[str | None]) -> None:
     by_name = {name: mark.strip() for name, mark in zip("abcd", marks, strict=False)}
     cases = [Case(name, Path(name), (), known.get(name), "train") for name in by_name]
-    assert [case.patient for case in with_marked_patients(cases, by_name)] == expected
+    assert [case.patient for case in with_patients_of_files(cases, by_name)] == expected

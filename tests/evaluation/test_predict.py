@@ -44,7 +44,7 @@ def test_images_of_a_folder_in_order_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     assert [file.name for file in image_files_of(tmp_path)] == sorted(names)
     assert {Path(name).suffix.lower() for name in names} == SUFFIXES
-    assert image_files_of(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]  # a single file is taken as it is
+    assert list(image_files_of(tmp_path / "notes.txt")) == [tmp_path / "notes.txt"]  # a single file is taken as it is
 
 
 def test_the_images_of_a_dataset_are_found_and_its_masks_passed_over(tmp_path: Path) -> None:
@@ -57,16 +57,35 @@ def test_the_images_of_a_dataset_are_found_and_its_masks_passed_over(tmp_path: P
     assert [file.relative_to(plain).as_posix() for file in image_files_of(plain)] == ["images/a.png", "images/b.png"]
 
 
-def test_two_images_of_one_name_cannot_be_predicted_together(tmp_path: Path) -> None:
-    for side in ("train", "test"):
-        fake.two_folders(tmp_path / side, ["1"])
-    with pytest.raises(DataError, match=r"the same name.*give '.*train.images' and then the others"):
-        image_files_of(tmp_path)
-    (tmp_path / "flat").mkdir()
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (("train", "test"), {"train/images/1.png": "train-1.png", "test/images/1.png": "test-1.png"}),
+        (("P1", "P2"), {"P1/images/1.png": "P1-images-1.png", "P2/images/1.png": "P2-images-1.png"}),
+    ],
+)
+def test_images_of_one_name_are_called_after_their_cases(
+    tmp_path: Path, folders: tuple[str, str], names: dict[str, str]
+) -> None:
+    for number, folder in enumerate(folders):
+        fake.two_folders(tmp_path / "data" / folder, ["1", f"own{number}"])
+    files = image_files_of(tmp_path / "data")
+    assert (
+        names.items() <= {file.relative_to(tmp_path / "data").as_posix(): name for file, name in files.items()}.items()
+    )
+    table = predict(small_segmenter(), files, tmp_path / "out")
+    expected = {*names.values(), "own0.png", "own1.png"}
+    assert {row["image"] for row in rows_of(table)} == expected
+    for kind in ("masks", "uncertainty"):
+        assert {file.name for file in (tmp_path / "out" / kind).iterdir()} == expected
+    assert {each.named.name for each in read_prediction_folder(tmp_path / "out").about.images} == expected
+
+
+def test_images_that_differ_by_their_ending_cannot_be_predicted_together(tmp_path: Path) -> None:
     for name in ("broken.dcm", "broken.png"):
-        (tmp_path / "flat" / name).write_bytes(b"nothing")
+        (tmp_path / name).write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"have the same name but for ending or case; rename"):
-        image_files_of(tmp_path / "flat")
+        image_files_of(tmp_path)
 
 
 def test_files_that_are_not_predicted_are_counted_and_named(tmp_path: Path) -> None:

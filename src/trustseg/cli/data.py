@@ -137,14 +137,14 @@ def manifest(
 
     found = find_cases(folder, Declared(masks=masks, controls=controls, unite_masks=unite_masks))
     write_manifest(found, output)
-    say(f"{len(found.cases) + len(found.lone_images)} images in {output}")
+    say(f"{len(found.cases) + len(found.unpaired_images)} images in {output}")
     findings = (*passed_over_findings(found), *found.problems)
     for note in (*found.notes, *(finding.message for finding in findings)):
         say(f"note: {note}")
-    if found.lone_images:
-        say(f"note: {len(found.lone_images)} images have no mask and are written as unlabelled")
-    if found.lone_masks:
-        say(f"note: {len(found.lone_masks)} masks, such as {found.lone_masks[0]}, have no image")
+    if found.unpaired_images:
+        say(f"note: {len(found.unpaired_images)} images have no mask and are written as unlabelled")
+    if found.unpaired_masks:
+        say(f"note: {len(found.unpaired_masks)} masks, such as {found.unpaired_masks[0]}, have no image")
 
 
 @app.command()

@@ -202,7 +202,7 @@ def _predict_folder(
     if "review" in rows.columns:
         lines.append(f"for review: {(rows['review'] == 'yes').sum()} of {len(rows)} images")
     if ready.promises:
-        found = (folder / path_from(folder, files[0])).is_file()
+        found = (folder / path_from(folder, next(iter(files)))).is_file()
         place = "" if found else f" --images {images if images.is_dir() else images.parent}"
         lines.append(f"next: trustseg review {table.parent}{place}")
     return lines

@@ -107,8 +107,8 @@ class Listing:
 
     Attributes:
         cases: the images that have masks or need none.
-        lone_images: images whose mask is missing.
-        lone_masks: masks whose image is missing.
+        unpaired_images: images whose mask is missing.
+        unpaired_masks: masks whose image is missing.
         undecided: images of ``cases`` whose masks are candidates that the user has to choose from.
         passed_over: other image files below the path, which belong to no case.
         unplaced: those of ``passed_over`` that no name of a folder says anything of; they may be controls.
@@ -119,8 +119,8 @@ class Listing:
     """
 
     cases: tuple[Case, ...] = ()
-    lone_images: tuple[Path, ...] = ()
-    lone_masks: tuple[Path, ...] = ()
+    unpaired_images: tuple[Path, ...] = ()
+    unpaired_masks: tuple[Path, ...] = ()
     undecided: frozenset[Path] = frozenset()
     passed_over: tuple[Path, ...] = ()
     unplaced: tuple[Path, ...] = ()
@@ -130,7 +130,7 @@ class Listing:
     layout: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.cases or self.lone_images or self.lone_masks)
+        return bool(self.cases or self.unpaired_images or self.unpaired_masks)
 
     def below(self, files: Iterable[Path]) -> tuple[str, ...]:
         """Return files as paths relative to the folder that was searched."""
@@ -140,7 +140,7 @@ class Listing:
 def joined(listings: Iterable[Listing]) -> Listing:
     """Return the listings as one, in their order."""
     parts = list(listings)
-    names = ("cases", "lone_images", "lone_masks", "passed_over", "unplaced", "problems", "notes")
+    names = ("cases", "unpaired_images", "unpaired_masks", "passed_over", "unplaced", "problems", "notes")
     together: dict[str, Any] = {
         name: tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in names
     }

@@ -22,7 +22,7 @@ from trustseg.data.mask_values import MaskValues, value_name
 from trustseg.data.pack import PackOptions
 from trustseg.data.pack_cases import CaseScan, decode_case, reference_of, scan_case
 from trustseg.data.pairing import stem_of
-from trustseg.data.patients import is_lateral, patient_findings, with_marked_patients
+from trustseg.data.patients import is_lateral, patient_findings, with_patients_of_files
 from trustseg.data.resizing import Fit
 from trustseg.errors import TrustsegError
 from trustseg.text import first_of, plural
@@ -100,7 +100,7 @@ def check_dataset(
     errors = {case: error for case, (_, error) in zip(whole, checked, strict=True) if error}
     undecided = listing.undecided
     scans, on_encoding = _with_references([scan for scan, _ in checked], options, undecided=undecided, progress=second)
-    cases = with_marked_patients(listing.cases, {scan.case.name: scan.patient for scan in scans})
+    cases = with_patients_of_files(listing.cases, {scan.case.name: scan.patient for scan in scans})
     images = [scan.image for scan in scans]
     scale = decide_scale(images)
     findings = [
@@ -203,7 +203,7 @@ def passed_over_findings(listing: Listing) -> Iterable[Finding]:
     what = f"images without masks that are not used, because no folder name says what they are{_folders(names)}"
     advice = "list the images to use in a manifest (trustseg data manifest FOLDER)"
     if folder := next((name for name in map(_folder, names) if name != "."), None):
-        advice = f"if they show no foreground, declare controls with data.controls={folder} (--controls), or {advice}"
+        advice = f"if they lack the target, declare controls with data.controls={folder} (--controls), or {advice}"
     yield from findings_of("warning", "unplaced", names, what, advice)
 
 
@@ -223,9 +223,9 @@ def _unpaired(listing: Listing) -> Iterable[Finding]:
         "add masks of the same names, declare a folder of healthy images (data.controls=FOLDER), or list the images "
         "to use in a manifest (trustseg data manifest FOLDER -o manifest.csv)"
     )
-    yield from findings_of("error", "unpaired_image", listing.lone_images, "images without a mask", advice)
+    yield from findings_of("error", "unpaired_image", listing.unpaired_images, "images without a mask", advice)
     advice = f"add the images, or remove these masks{_numbered(listing)}"
-    yield from findings_of("error", "unpaired_mask", listing.lone_masks, "masks without an image", advice)
+    yield from findings_of("error", "unpaired_mask", listing.unpaired_masks, "masks without an image", advice)
     unlabelled = (case.name for case in listing.cases if case.split == "unlabelled")
     advice = "they can only be predicted; to train or evaluate, add masks, or declare healthy ones (data.controls)"
     yield from findings_of("warning", "unlabelled", unlabelled, "images without a reference mask", advice)
@@ -233,8 +233,8 @@ def _unpaired(listing: Listing) -> Iterable[Finding]:
 
 def _numbered(listing: Listing) -> str:
     """Return a hint where masks are called as an image and a number, which is not taken for an ending."""
-    images = {stem_of(file): file for file in (*(case.image for case in listing.cases), *listing.lone_images)}
-    for mask in listing.lone_masks:
+    images = {stem_of(file): file for file in (*(case.image for case in listing.cases), *listing.unpaired_images)}
+    for mask in listing.unpaired_masks:
         if (image := images.get(re.sub(r"[_\-. ]+\d+$", "", name := stem_of(mask)))) and stem_of(image) != name:
             return (
                 f"; a number at the end is not taken for an ending of {image.name}, as {mask.name} may be of another "

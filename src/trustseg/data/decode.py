@@ -3,7 +3,7 @@
 ``read_image`` and ``read_mask`` accept PNG, JPEG, BMP, GIF, TIFF and (with the extra ``dicom``) DICOM files, told apart
 by their content, and return a :class:`~trustseg.data.picture.Picture`: values as stored, uint8 or uint16, upright,
 palettes looked up, polarity obeyed. What deep values and mask codes mean is decided for the data set as a whole, by
-``trustseg.data.intensity`` and ``trustseg.data.mask_coding``.
+``trustseg.data.intensity`` and ``trustseg.data.mask_encoding``.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ def read_image(path: Path) -> Picture:
 
 
 def read_mask(path: Path) -> Picture:
-    """Return the native values of a mask file; ``trustseg.data.mask_coding`` says what they mean.
+    """Return the native values of a mask file; ``trustseg.data.mask_encoding`` says what they mean.
 
     1-bit files hold 0 and 255. 16-bit files that hold 0 and 65535 only become 8-bit. The opacity is kept in ``alpha``.
     Near-grey JPEG files lose the traces of colour that the compression left. Refused is what ``read_image`` refuses,

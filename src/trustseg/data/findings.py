@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from trustseg.data.cases import Case, Finding, Severity, findings_of
-from trustseg.data.intensity import ImageScan, IntensityScale, blank
+from trustseg.data.intensity import ImageScan, IntensityScale, blank_images
 from trustseg.data.mask_encoding import MaskScan
 from trustseg.data.near_copies import content_groups, left_out
 from trustseg.data.pack import PackOptions
@@ -86,7 +86,7 @@ def image_notes(images: Sequence[ImageScan], scale: IntensityScale, options: Pac
 
 def blank_note(images: Sequence[ImageScan], scale: IntensityScale) -> Iterator[str]:
     """Yield how many images are blank, if any is."""
-    if found := blank(images, scale):
+    if found := blank_images(images, scale):
         what, advice = _BLANK
         yield f"{what}: {len(found):,} of {len(images):,}; {advice}"
 
@@ -184,7 +184,7 @@ def _foreground(scans: Sequence[CaseScan], options: PackOptions) -> Iterable[Fin
 def _decoding(scans: Sequence[CaseScan], scale: IntensityScale) -> Iterable[Finding]:
     """Yield blank images, and what was done while decoding."""
     images = {scan.image: scan.case.name for scan in scans}
-    yield from findings_of("warning", "blank_image", (images[image] for image in blank(images, scale)), *_BLANK)
+    yield from findings_of("warning", "blank_image", (images[image] for image in blank_images(images, scale)), *_BLANK)
     masks = [mask for scan in scans for mask in scan.masks]
     for note, names in (*decoding_notes(list(images), "image").items(), *decoding_notes(masks, "mask").items()):
         yield Finding("note", "decoding", f"{note} ({first_of(names)})", names)

@@ -1,7 +1,7 @@
 """Folders of images and masks, read by what their names say.
 
 1. Every image file at any depth is found (``inventory``).
-2. The names of the folders above it say whether it is image, mask or control, and of which side (``folder_names``).
+2. The names of the folders above it say whether it is image, mask or control, and of which split (``folder_names``).
 3. Files whose folders differ by their roles only form a group (``groups``).
 4. Within a group masks find their images by file name (``pairing``); each pair is a case of the patient that its name
    tells (``patients``).
@@ -25,7 +25,7 @@ from trustseg.data.folder_names import (
     names_test,
     says_more_than_test,
 )
-from trustseg.data.groups import TABLE, Group, case_of, grouped, in_one_folder, pair_group
+from trustseg.data.groups import OR_MANIFEST, Group, case_of, grouped, in_one_folder, pair_group
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
 from trustseg.text import first_of
@@ -55,17 +55,18 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     by_folder = _roles(path, {file.parent: None for file in files}, declared)
     roles = {file: by_folder[file.parent] for file in files}
     stems = {(file.parent, stem_of(file)) for file in files}
-    others = [
-        file for file in files if roles[file].other_pictures or (file.parent, accompanied_image(stem_of(file))) in stems
-    ]
-    used = {file: role for file, role in roles.items() if file not in frozenset(others)}
+    used = {
+        file: role
+        for file, role in roles.items()
+        if not (role.other_pictures or (file.parent, accompanied_image(stem_of(file))) in stems)
+    }
     groups = grouped(used)
     for group in groups:
         pair_group(group, declared)
     listing = _joined(groups, [file for file in files if file not in used], declared)
     questions = [
         *_unknown_controls(by_folder.values(), declared),
-        *_unknown_sides(groups, path),
+        *_unknown_splits(groups, path),
         *_all_test(groups, path),
         *_unnamed_pairs(groups, used, declared),
         *(_unknown_masks(groups, path, declared) if listing else ()),
@@ -79,7 +80,7 @@ def _roles(path: Path, folders: Iterable[Path], declared: Declared) -> dict[Path
     above = own if folder_role(own, Declared()).control else Path()
     names = {each: above / each.relative_to(path) for each in folders}
     found = [folder_role(name, declared, tested=True) for name in names.values()]
-    tested = any(role.side == "test" for role in found)
+    tested = any(role.split == "test" for role in found)
     mixed = {each for role in found if role.role == "images" for each in role.named_by.parents}
     return {each: folder_role(name, declared, mixed=mixed, tested=tested) for each, name in names.items()}
 
@@ -90,24 +91,24 @@ def _joined(groups: Sequence[Group], others: Sequence[Path], declared: Declared)
     listing = replace(
         listing, problems=_together(listing.problems), passed_over=tuple(sorted((*listing.passed_over, *others)))
     )
-    if not any(case.masks for case in listing.cases) and not listing.lone_masks:
-        alone = [*listing.lone_images, *(file for group in groups for file in group.rest)]
-        return _with_unlabelled(replace(listing, lone_images=()), alone)
-    lone, unplaced = list(listing.lone_images), list[Path]()
+    if not any(case.masks for case in listing.cases) and not listing.unpaired_masks:
+        alone = [*listing.unpaired_images, *(file for group in groups for file in group.rest)]
+        return _with_unlabelled(replace(listing, unpaired_images=()), alone)
+    unpaired, unplaced = list(listing.unpaired_images), list[Path]()
     for group in groups:
         # In test/ next to test/images/, or pairs next to images/ and masks/.
-        (lone if group.side or in_one_folder(group.rest, declared)[1] else unplaced).extend(group.rest)
+        (unpaired if group.split or in_one_folder(group.rest, declared)[1] else unplaced).extend(group.rest)
     notes, waiting = [], dict[Path, None]()
-    if any(group.side == "validation" and group.listing for group in groups):
+    if any(group.split == "validation" and group.listing for group in groups):
         notes.append("validation images are added to the training set; validation cases are drawn from it by patient")
-    tests = [group.listing for group in groups if group.side == "test"]
-    if not any(one.cases or one.lone_masks for one in tests):
-        waiting = {image: None for one in tests for image in one.lone_images}
+    tests = [group.listing for group in groups if group.split == "test"]
+    if not any(one.cases or one.unpaired_masks for one in tests):
+        waiting = {image: None for one in tests for image in one.unpaired_images}
     if waiting:
         notes.append(f"no test image has a mask: {len(waiting)} are unlabelled and not used for training or testing")
     listing = replace(
         listing,
-        lone_images=tuple(image for image in lone if image not in waiting),
+        unpaired_images=tuple(image for image in unpaired if image not in waiting),
         passed_over=tuple(sorted((*listing.passed_over, *unplaced))),
         unplaced=tuple(sorted(unplaced)),
         notes=(*listing.notes, *notes),
@@ -156,17 +157,17 @@ def _unknown_masks(groups: Iterable[Group], path: Path, declared: Declared) -> I
         yield Finding("error", "which_masks", message)
 
 
-def _unknown_sides(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
-    """Yield a question where images with masks would be trained on though others have a side, or theirs is unclear.
+def _unknown_splits(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
+    """Yield a question where images with masks would be trained on though others have a split, or theirs is unclear.
 
     Pairs around a folder such as ``test/`` are those to train on, unless there is a ``train/`` as well.
     """
     pairs = {id(group): [case.image for case in group.listing.cases if case.masks] for group in groups}
-    told = [group for group in groups if group.side and group.listing]
-    trains = any(group.side == "train" and pairs[id(group)] for group in groups)
+    told = [group for group in groups if group.split and group.listing]
+    trains = any(group.split == "train" and pairs[id(group)] for group in groups)
 
     def is_unclear(group: Group, images: Sequence[Path]) -> bool:
-        if not images or group.side or group.listing.cases[0].split != "train":
+        if not images or group.split or group.listing.cases[0].split != "train":
             return False
         around = any(one.folders[: len(group.folders)] == group.folders for one in told)
         apart = told and (trains or not (around or all(map(is_neutral, group.folders))))
@@ -174,16 +175,16 @@ def _unknown_sides(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
 
     found = [image for group in groups if is_unclear(group, pairs[id(group)]) for image in pairs[id(group)]]
     folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
-    what = f"images with masks in {folders}, whose names do not say which side of the split they are"
-    return findings_of("error", "which_side", found, what, f"rename these folders to train, val or test, {TABLE}")
+    what = f"images with masks in {folders}, whose names do not say which split they belong to"
+    return findings_of("error", "which_side", found, what, f"rename these folders to train, val or test, {OR_MANIFEST}")
 
 
 def _all_test(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
     """Yield a warning where every image with masks is a test image, by names that say more, as of a test's result."""
     found = [(group, case.image.relative_to(path)) for group in groups for case in group.listing.cases if case.masks]
     folders = {name for _, image in found for name in image.parts[:-1] if says_more_than_test(name)}
-    if folders and all(group.side == "test" for group, _ in found):
-        what = f"images with masks, all of the test side by the names {first_of(sorted(folders))}"
+    if folders and all(group.split == "test" for group, _ in found):
+        what = f"images with masks, all of the test set by the names {first_of(sorted(folders))}"
         advice = "none is left to train on: if these names mean something else, rename the folders"
         yield from findings_of("warning", "all_test", (path / image for _, image in found), what, advice)
 
@@ -200,14 +201,14 @@ def _unnamed_pairs(groups: Iterable[Group], roles: Mapping[Path, FolderRole], de
     for file in files:
         role = roles[file]
         for cut, name in enumerate(role.folders):
-            alike[role.side, role.folders[:cut], role.folders[cut + 1 :]][name].append(file)
+            alike[role.split, role.folders[:cut], role.folders[cut + 1 :]][name].append(file)
     for folders in alike.values():
         for images, masks in permutations(sorted(folders) if len(folders) <= _RIVALS else [], 2):
             found = match(folders[images], folders[masks], declared)
-            if not (found.lone_masks or found.claimed or is_declared(images, masks)):
+            if not (found.unpaired_masks or found.claimed or is_declared(images, masks)):
                 message = (
                     f"the files of {images} and {masks} have matching names, such as {folders[images][0]}; if one "
-                    f"holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {TABLE}"
+                    f"holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {OR_MANIFEST}"
                 )
                 if declared.all_controls:
                     message += f"; if only one holds controls, name it: data.controls='{images}'"

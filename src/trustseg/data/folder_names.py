@@ -1,4 +1,4 @@
-"""What the names of folders say: images, masks or controls, the side of a split, or pictures of another kind."""
+"""What the names of folders say: images, masks or controls, of which split, or pictures of another kind."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Role = Literal["images", "masks"]
-Side = Literal["train", "validation", "test"]
+NamedSplit = Literal["train", "validation", "test"]
 
 _IMAGES: Final = word_set("image images img imgs input inputs")
 _MASKS: Final = word_set(
@@ -35,14 +35,14 @@ _PERHAPS_MASKS: Final = word_set(
     "references target targets roi rois"
 )
 _AXES: Final[dict[str, Role]] = {"x": "images", "y": "masks"}
-_SIDES: Final[dict[str, Side]] = {
+_SPLITS: Final[dict[str, NamedSplit]] = {
     **dict.fromkeys(("train", "training", "trainset", "trainingset", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "valset", "validset", "validationset", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "testset", "tst", "ts"), "test"),
     # Whatever their owner calls them, images set aside are never trained on.
     **dict.fromkeys(("holdout", "heldout", "external", "eval", "evaluation"), "test"),
 }
-_PERHAPS_TEST: Final = word_set("external eval evaluation")  # next to a test side: test, or validation?
+_PERHAPS_TEST: Final = word_set("external eval evaluation")  # next to a test split: test, or validation?
 _OWN: Final = word_set("internal isic")  # internal_val, ISIC2018_Validation
 # Words that never name training data, whatever stands around them: site_test, Testing Set B, hold-out 2.
 _HELD_OUT: Final = re.compile(
@@ -70,11 +70,11 @@ class FolderRole:
         role: whether it holds images or masks; None if no name says.
         certain: whether ``masks`` is meant whatever lies next to it.
         mask_folder: the folder of masks, empty for other files.
-        side: the side of a split; None if no folder names one.
+        split: train, validation or test; None if no folder names one.
         control: whether it lies among declared controls.
         other_pictures: whether it holds pictures that are no images of a data set, such as ``previews``.
         named_by: the folder whose name gives the role, this one if none does.
-        folders: the folders on the path, without those that name a side.
+        folders: the folders on the path, without those that name a split.
         shared: the folders above and below those that give the role: what an image has in common with its masks.
     """
 
@@ -82,7 +82,7 @@ class FolderRole:
     role: Role | None
     certain: bool
     mask_folder: str
-    side: Side | None
+    split: NamedSplit | None
     control: bool
     other_pictures: bool
     named_by: PurePath
@@ -99,12 +99,12 @@ def folder_role(
         path: the folder, relative to the data set.
         declared: what the user says of the folders.
         mixed: folders above those of images, without a role of their own: ``Kvasir-SEG`` of ``Kvasir-SEG/images``.
-        tested: whether the data set has a test side by name, next to which ``eval`` and ``external`` name no side.
+        tested: whether the data set has a test set by name, next to which ``eval`` and ``external`` name no split.
     """
     above = [path, *path.parents][-2::-1]  # without the data set's own
     roles = [None if one in mixed else _role(one, declared) for one in above]
-    sides = [_side(one.name, tested=tested) for one in above]
-    kept = [(one.name, role) for one, role, side in zip(above, roles, sides, strict=True) if role or not side]
+    splits = [_split(one.name, tested=tested) for one in above]
+    kept = [(one.name, role) for one, role, split in zip(above, roles, splits, strict=True) if role or not split]
     folders = tuple(name for name, _ in kept)
     first = end = len(kept)  # of the folders that give the role
     role = next((role for _, role in reversed(kept) if role), None)
@@ -119,7 +119,7 @@ def folder_role(
         role=role,
         certain=any(_words_of(name) & _MASKS or is_declared(declared.masks, name) for name in block),
         mask_folder="/".join(block) if role == "masks" else "",
-        side=next((side for side in reversed(sides) if side), None),
+        split=next((split for split in reversed(splits) if split), None),
         control=declared.all_controls
         or any(
             _letters(one.name) in _CONTROLS or is_declared(declared.controls, one.name, one.as_posix()) for one in above
@@ -132,7 +132,7 @@ def folder_role(
 
 
 def is_declared(wanted: str | None, *names: str) -> bool:
-    """Return whether a declared name is one of these, whatever its case, its separators and the side it names.
+    """Return whether a declared name is one of these, whatever its case, its separators and the split it names.
 
     Example:
         >>> is_declared("masks", "Train_Masks"), is_declared("manual1", "manual2")
@@ -192,16 +192,16 @@ def says_more_than_test(name: str) -> bool:
         >>> says_more_than_test("pcr_test_positive"), says_more_than_test("Test Set 2")
         (True, False)
     """
-    rest = {word for word in words(name) if not (word in _SIDES or names_test(word))}
+    rest = {word for word in words(name) if not (word in _SPLITS or names_test(word))}
     plain = _NEUTRAL | _OWN | _IMAGES | _MASKS | _PERHAPS_MASKS
-    return names_test(name) and _letters(name) not in _SIDES and not rest <= plain
+    return names_test(name) and _letters(name) not in _SPLITS and not rest <= plain
 
 
 def _role(folder: PurePath, declared: Declared) -> Role | None:
     if is_declared(declared.masks, folder.name, folder.as_posix()):
         return "masks"
     parts = set(words(folder.name))
-    if len(parts) == 2 and not parts.isdisjoint(_SIDES) and (axis := parts & _AXES.keys()):  # X_train with y_train
+    if len(parts) == 2 and not parts.isdisjoint(_SPLITS) and (axis := parts & _AXES.keys()):  # X_train with y_train
         return _AXES[axis.pop()]
     found = _words_of(folder.name)
     if found & {"and", "with", "dataset"}:
@@ -210,25 +210,25 @@ def _role(folder: PurePath, declared: Declared) -> Role | None:
         return "masks"
     if found & _PERHAPS_MASKS and "data" not in found:
         return "masks"
-    if found & _IMAGES or ("data" in found and not _SIDES.keys().isdisjoint(found) and len(found) > 3):
+    if found & _IMAGES or ("data" in found and not _SPLITS.keys().isdisjoint(found) and len(found) > 3):
         return "images"  # the last is ISIC-2017_Training_Data
     return None
 
 
-def _side(name: str, *, tested: bool) -> Side | None:
+def _split(name: str, *, tested: bool) -> NamedSplit | None:
     found = set(words(name))
     if tested and not names_test(name) and not _PERHAPS_TEST.isdisjoint(found):
         return None
-    if _letters(name) in _SIDES:  # hold-out
-        return _SIDES[_letters(name)]
-    sides, rest = {_SIDES[word] for word in found if word in _SIDES}, found - _SIDES.keys()
-    if "external" in found and sides == {"validation", "test"}:
+    if _letters(name) in _SPLITS:  # hold-out
+        return _SPLITS[_letters(name)]
+    splits, rest = {_SPLITS[word] for word in found if word in _SPLITS}, found - _SPLITS.keys()
+    if "external" in found and splits == {"validation", "test"}:
         return "test"  # as clinicians say external validation
-    if sides <= {"test"} and names_test(name):
+    if splits <= {"test"} and names_test(name):
         return "test"
     roles = _IMAGES | _MASKS | _PERHAPS_MASKS | _AXES.keys()
-    if len(sides) == 1 and (rest <= _NEUTRAL | _OWN or rest & roles or "data" in rest):
-        return sides.pop()
+    if len(splits) == 1 and (rest <= _NEUTRAL | _OWN or rest & roles or "data" in rest):
+        return splits.pop()
     return None
 
 
@@ -252,4 +252,4 @@ def _letters(name: str) -> str:
 
 def _comparable(name: str) -> tuple[str, ...]:
     parts = re.split(r"[_\-. ]+", unicodedata.normalize("NFC", name).casefold().strip("/_-. "))
-    return tuple(part for part in parts if part not in _SIDES) or tuple(parts)
+    return tuple(part for part in parts if part not in _SPLITS) or tuple(parts)

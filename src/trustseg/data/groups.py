@@ -11,9 +11,9 @@ from trustseg.data.folder_names import FolderRole, is_declared, is_mask_word
 from trustseg.data.pairing import Pairing, match, stem_of
 from trustseg.data.patients import patient_of
 
-__all__ = ["TABLE", "Group", "case_of", "grouped", "in_one_folder", "pair_group"]
+__all__ = ["OR_MANIFEST", "Group", "case_of", "grouped", "in_one_folder", "pair_group"]
 
-TABLE: Final = "or write them into a manifest (trustseg data manifest FOLDER -o manifest.csv)"
+OR_MANIFEST: Final = "or write them into a manifest (trustseg data manifest FOLDER -o manifest.csv)"
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Group:
     """Files that belong together: first as their folders tell, then as ``pair_group`` pairs them.
 
     Attributes:
-        side: the side of a split, empty if no folder names one.
+        split: train, validation or test; empty if no folder names one.
         control: whether these are declared controls.
         folders: the folders that they share.
         images: files of a folder of images.
@@ -33,7 +33,7 @@ class Group:
         chosen: whether it does.
     """
 
-    side: str
+    split: str
     control: bool
     folders: tuple[str, ...]
     images: list[Path] = field(default_factory=list)
@@ -53,15 +53,15 @@ class Group:
 def grouped(roles: Mapping[Path, FolderRole]) -> list[Group]:
     """Return the groups of files; a folder without a role belongs to the one around it (``x/infection`` to ``x``)."""
     groups: dict[tuple[str, bool, tuple[str, ...]], Group] = {}
-    told = {(role.side, role.control, role.shared) for role in roles.values() if role.role}
+    told = {(role.split, role.control, role.shared) for role in roles.values() if role.role}
     for file, role in roles.items():
         shared, name = role.shared, ""
         for cut in reversed(range(0 if role.role else len(role.folders))):
             around = (*role.folders[:cut], *role.folders[cut + 1 :])
-            if (role.side, role.control, around) in told:
+            if (role.split, role.control, around) in told:
                 shared, name = around, role.folders[cut]
                 break
-        key = (role.side or "", role.control, shared)
+        key = (role.split or "", role.control, shared)
         group = groups.setdefault(key, Group(*key))
         if role.role == "images":
             group.images.append(file)
@@ -99,13 +99,13 @@ def pair_group(group: Group, declared: Declared) -> None:
     elif several and not declared.unite_masks:
         problems.append(_several(several, endings))
         undecided = several
-    split: Split = "control" if group.control else "test" if group.side == "test" else "train"
-    lone = [mask for name, one in pairings.items() if not meant or name in meant for mask in one.lone_masks]
-    used = {*lone, *(mask for found in owned.values() for mask in found)}
+    split: Split = "control" if group.control else "test" if group.split == "test" else "train"
+    unpaired = [mask for name, one in pairings.items() if not meant or name in meant for mask in one.unpaired_masks]
+    used = {*unpaired, *(mask for found in owned.values() for mask in found)}
     group.listing = Listing(
         cases=tuple(case_of(image, split, owned.get(image, ())) for image in images if image in owned or group.control),
-        lone_images=() if group.control else tuple(image for image in images if image not in owned),
-        lone_masks=tuple(lone),
+        unpaired_images=() if group.control else tuple(image for image in images if image not in owned),
+        unpaired_masks=tuple(unpaired),
         undecided=frozenset(undecided),
         passed_over=tuple(file for files in masks.values() for file in files if file not in used),
         problems=tuple(problems),
@@ -170,7 +170,7 @@ def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pai
     listed = f"{', '.join(shown[:-1])} and {shown[-1]} could each" if len(shown) > 1 else f"{shown[0]} could"
     message = (
         f"{listed} hold the masks of images: {len(owned)}, such as {next(iter(owned))}. Say which folder does: "
-        f"data.masks='{names[0]}' (--masks), {TABLE}"
+        f"data.masks='{names[0]}' (--masks), {OR_MANIFEST}"
     )
     if len(names) > 1:
         unite = "set data.unite_masks=true (--unite-masks)" if parts else "join them by ; in its column mask"
@@ -181,7 +181,7 @@ def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pai
 def _several(several: Mapping[Path, Sequence[Path]], endings: Iterable[str]) -> Finding:
     image, masks = next(iter(several.items()))
     name = next(filter(None, (ending.strip("_-. ") for ending in sorted(endings))), None)
-    one = f"name it: data.masks='{name}' (--masks), {TABLE}" if name else TABLE.removeprefix("or ")
+    one = f"name it: data.masks='{name}' (--masks), {OR_MANIFEST}" if name else OR_MANIFEST.removeprefix("or ")
     message = (
         f"images with several masks: {len(several)}, such as {image}: {', '.join(mask.name for mask in masks[:4])}. "
         "If they are parts of one reference, set data.unite_masks=true (--unite-masks); if one of them is the "
@@ -196,4 +196,4 @@ def _pairing_problems(pairing: Pairing) -> Iterator[Finding]:
         yield Finding("error", "same_name", message, tuple(map(str, files)))
     images = next(iter(pairing.claimed.values()), ())
     what = f"masks that may belong to several images ({', '.join(image.name for image in images)})"
-    yield from findings_of("error", "ambiguous_mask", pairing.claimed, what, f"rename them, {TABLE}")
+    yield from findings_of("error", "ambiguous_mask", pairing.claimed, what, f"rename them, {OR_MANIFEST}")

@@ -19,7 +19,7 @@ from trustseg.data.picture import Picture, Values
 from trustseg.errors import DataError
 from trustseg.text import plural
 
-__all__ = ["WHITES", "ImageScan", "IntensityScale", "blank", "decide_scale", "render", "scan_image"]
+__all__ = ["WHITES", "ImageScan", "IntensityScale", "blank_images", "decide_scale", "render", "scan_image"]
 
 # Depths that detectors deliver inside 16-bit files.
 WHITES: Final = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
@@ -76,7 +76,7 @@ def scan_image(picture: Picture, path: Path) -> ImageScan:
     return ImageScan(path, picture.size, level, ends, highest, *told)
 
 
-def blank(scans: Iterable[ImageScan], scale: IntensityScale) -> list[ImageScan]:
+def blank_images(scans: Iterable[ImageScan], scale: IntensityScale) -> list[ImageScan]:
     """Return the images that come out as one grey level, but for a few outliers; not those too deep to render."""
 
     def shown(scan: ImageScan, value: int) -> int:

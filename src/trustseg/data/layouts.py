@@ -9,7 +9,7 @@ Reference:
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,12 +18,12 @@ from trustseg.data.cases import Case, Declared, Finding, Listing, findings_of, j
 from trustseg.data.folder import folder
 from trustseg.data.inventory import broken_links, files_below, image_files, is_placeholder
 from trustseg.data.manifest import manifest
-from trustseg.data.patients import one_spelling
+from trustseg.data.patients import with_one_spelling
 from trustseg.entries import Entry
 from trustseg.errors import DataError, MissingFileError, MissingPackageError
 from trustseg.text import first_of
 
-__all__ = ["LAYOUTS", "fetch_qata", "find_cases", "qata", "usable_cases"]
+__all__ = ["LAYOUTS", "fetch_qata", "find_cases", "qata", "uniquely_named", "usable_cases"]
 
 _QATA_SIDES: Final = ("Train Set", "Test Set")
 _QATA: Final = "aysendegerli/qatacov19-dataset"
@@ -88,7 +88,7 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
             links = broken_links(path) if path.is_dir() and name != "manifest" else []
             return replace(
                 listing,
-                cases=one_spelling(_unique(listing.cases, root)),
+                cases=with_one_spelling(uniquely_named(listing.cases, root)),
                 passed_over=(*listing.passed_over, *hidden),
                 problems=(*listing.problems, *_without_content(listing, links)),
                 root=root,
@@ -107,23 +107,24 @@ def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     listing = find_cases(path, declared)
     if listing.problems:
         raise DataError(f"{listing.problems[0].message}; list all problems with: trustseg data check {path}")
-    if lone := [*listing.lone_images, *listing.lone_masks]:
+    if unpaired := [*listing.unpaired_images, *listing.unpaired_masks]:
+        images, masks = len(listing.unpaired_images), len(listing.unpaired_masks)
         raise DataError(
-            f"{path} has {len(listing.lone_images)} images without a mask and {len(listing.lone_masks)} masks without "
-            f"an image, such as {lone[0]}; list them all with: trustseg data check {path}"
+            f"{path} has {images} images without a mask and {masks} masks without an image, such as {unpaired[0]}; "
+            f"list them all with: trustseg data check {path}"
         )
     return listing
 
 
 def _without_content(listing: Listing, links: list[Path]) -> Iterator[Finding]:
     files = [file for case in listing.cases for file in (case.image, *case.masks)]
-    empty = [file for file in (*files, *listing.lone_images, *listing.lone_masks) if is_placeholder(file)]
+    empty = [file for file in (*files, *listing.unpaired_images, *listing.unpaired_masks) if is_placeholder(file)]
     advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
     what = "files whose content is missing (broken links)"
     return findings_of("error", "broken_link", dict.fromkeys((*empty, *links)), what, advice)
 
 
-def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:
+def uniquely_named(cases: Sequence[Case], root: Path) -> tuple[Case, ...]:
     """Return the cases with the split, or else the folders, in front of every name that comes twice."""
     counts = Counter(case.name for case in cases)
     fronts: tuple[Callable[[Case], str], ...] = (

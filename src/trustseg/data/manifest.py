@@ -100,12 +100,12 @@ def write_manifest(listing: Listing, target: Path) -> None:
     """
     if target.exists():
         raise DataError(f"{target} already exists; delete it, or choose another file with -o")
-    lone = [Case(stem_of(image), image, (), None, "unlabelled") for image in listing.lone_images]
+    unpaired = [Case(stem_of(image), image, (), None, "unlabelled") for image in listing.unpaired_images]
     extra = list(dict.fromkeys(chain.from_iterable(case.columns for case in listing.cases)))
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*COLUMNS, *map(inert, extra)])
-        for case in (*listing.cases, *lone):
+        for case in (*listing.cases, *unpaired):
             between = _UNDECIDED if case.image in listing.undecided else ";"
             masks = between.join(_relative(mask, target) for mask in case.masks)
             more = [case.columns.get(name, "") for name in extra]

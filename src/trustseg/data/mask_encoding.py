@@ -29,7 +29,7 @@ from trustseg.data.mask_values import (
     MaskEncoding,
     MaskValues,
     contains,
-    counted,
+    histogram,
     histogram_text,
     parse_mask_values,
     value_name,
@@ -41,7 +41,7 @@ from trustseg.data.resizing import IGNORED
 from trustseg.errors import DataError
 from trustseg.text import plural
 
-__all__ = ["MaskScan", "apply_encoding", "decide_encoding", "scan_mask", "total_counts", "united"]
+__all__ = ["MaskScan", "apply_encoding", "decide_encoding", "scan_mask", "total_counts", "union"]
 
 _SEEN: Final = 127  # above it lies the foreground where values are smeared
 _DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
@@ -78,8 +78,8 @@ class MaskScan:
 
 def scan_mask(picture: Picture, path: Path) -> MaskScan:
     """Return the values of a mask, counted."""
-    counts = counted(values_of(picture))
-    alpha = None if picture.alpha is None else counted(picture.alpha)
+    counts = histogram(values_of(picture))
+    alpha = None if picture.alpha is None else histogram(picture.alpha)
     values = picture.pixels if picture.alpha is None else picture.alpha
     grey = values.ndim == 2 and values.dtype == np.uint8 and not set(alpha or counts) <= {0, 1, 255}
     flat = _flat(values, lossy=picture.lossy) if grey else 0
@@ -128,15 +128,15 @@ def apply_encoding(picture: Picture, encoding: MaskEncoding, path: Path) -> npt.
     stray = ~(foreground | ignore | where_in(encoding.background, values))
     if stray.any():
         value = value_name(int(values[stray][0]))
-        raise DataError(f"mask {path}: {histogram_text(counted(values))}; list {value} in data.mask_values")
+        raise DataError(f"mask {path}: {histogram_text(histogram(values))}; list {value} in data.mask_values")
     return np.where(ignore, IGNORED, foreground).astype(np.uint8)
 
 
-def united(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+def union(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     """Return several masks of one image as one: foreground where any is, else ignored where any is.
 
     Example:
-        >>> united([np.array([0, 1, 255, 0], np.uint8), np.array([0, 0, 0, 1], np.uint8)]).tolist()
+        >>> union([np.array([0, 1, 255, 0], np.uint8), np.array([0, 0, 0, 1], np.uint8)]).tolist()
         [0, 1, 255, 1]
     """
     stack = np.stack(masks)

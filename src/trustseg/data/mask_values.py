@@ -16,7 +16,7 @@ __all__ = [
     "MaskEncoding",
     "MaskValues",
     "contains",
-    "counted",
+    "histogram",
     "histogram_text",
     "parse_mask_values",
     "value_name",
@@ -108,13 +108,13 @@ def values_of(picture: Picture) -> npt.NDArray[np.int32]:
     return np.where((red == green) & (green == blue), red, 0x1000000 + (red << 16) + (green << 8) + blue)
 
 
-def counted(values: npt.NDArray[np.integer]) -> dict[int, int]:
+def histogram(values: npt.NDArray[np.integer]) -> dict[int, int]:
     """Return value -> number of pixels."""
     if values.max() <= 0xFFFF:
-        histogram = np.bincount(values.ravel())
-        return {int(value): int(histogram[value]) for value in np.flatnonzero(histogram)}
-    found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+        counts = np.bincount(values.ravel())
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    found, times = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), times.tolist(), strict=True))
 
 
 def contains(ranges: Ranges, value: int) -> bool:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trustseg.data.patients import linked
+from trustseg.data.patients import connected
 from trustseg.text import plural
 
 __all__ = ["content_groups", "content_hash", "left_out", "near_copies", "thumbnail"]
@@ -130,7 +130,7 @@ def content_groups(hashes: Sequence[str], thumbnails: Floats) -> list[str]:
 
     It is the smallest hash of each group, shortened to 16 digits.
     """
-    group_of = linked((hashes[i], hashes[j]) for i, j in near_copies(thumbnails))
+    group_of = connected((hashes[i], hashes[j]) for i, j in near_copies(thumbnails))
     return [group_of.get(name, name)[:16] for name in hashes]
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, in_threads, read_image, read_mask
 from trustseg.data.intensity import ImageScan, IntensityScale, render, scan_image
-from trustseg.data.mask_encoding import MaskScan, apply_encoding, scan_mask, united
+from trustseg.data.mask_encoding import MaskScan, apply_encoding, scan_mask, union
 from trustseg.data.mask_values import MaskEncoding
 from trustseg.data.near_copies import content_groups, content_hash, thumbnail
 from trustseg.data.pack import GROUP, SCHEMA, PackOptions
@@ -209,7 +209,7 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 
 def _reference_mask(case: Case, masks: Sequence[Picture], encoding: MaskEncoding) -> Pixels:
     """Return the masks of a case as one, of 0, 1 and 255 (ignored), at the size of their files."""
-    return united([apply_encoding(found, encoding, path) for found, path in zip(masks, case.masks, strict=True)])
+    return union([apply_encoding(found, encoding, path) for found, path in zip(masks, case.masks, strict=True)])
 
 
 def _reference(mask: Pixels, resized: Pixels) -> Reference:

@@ -18,7 +18,7 @@ from trustseg.data.mask_values import MaskValues, parse_mask_values
 from trustseg.data.pack import FORMAT, Pack, PackOptions, digest_of, encoding_values, is_pack
 from trustseg.data.pack_cases import decode_case, index_of, scan_case, write_cases, write_table
 from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, temporary_folder
-from trustseg.data.patients import with_marked_patients
+from trustseg.data.patients import with_patients_of_files
 from trustseg.data.resizing import Fit
 from trustseg.errors import DataError, MissingFileError, misfortune
 from trustseg.text import plural
@@ -120,7 +120,7 @@ def _build(
     try:
         with temporary_folder(target) as part:
             scans = in_threads(lambda case: scan_case(case, *decode_case(case)), listing.cases, progress=first)
-            cases = with_marked_patients(listing.cases, {scan.case.name: scan.patient for scan in scans})
+            cases = with_patients_of_files(listing.cases, {scan.case.name: scan.patient for scan in scans})
             scans = [replace(scan, case=case) for scan, case in zip(scans, cases, strict=True)]
             masks = [mask for scan in scans for mask in scan.masks]
             encoding = decide_encoding(masks, mask_values=options.mask_values)

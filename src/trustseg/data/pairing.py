@@ -31,16 +31,16 @@ class Pairing:
     Attributes:
         masks: the masks of each image, sorted; images without masks are absent.
         endings: of each paired mask, what its name has beyond the image's.
-        lone_images: images without masks.
-        lone_masks: masks without an image.
+        unpaired_images: images without masks.
+        unpaired_masks: masks without an image.
         claimed: masks that two images may claim, with both.
         doubled: files of one kind that share a stem, such as ``a.png`` and ``a.jpg``.
     """
 
     masks: dict[Path, list[Path]] = field(default_factory=dict)
     endings: dict[Path, str] = field(default_factory=dict)
-    lone_images: list[Path] = field(default_factory=list)
-    lone_masks: list[Path] = field(default_factory=list)
+    unpaired_images: list[Path] = field(default_factory=list)
+    unpaired_masks: list[Path] = field(default_factory=list)
     claimed: dict[Path, tuple[Path, ...]] = field(default_factory=dict)
     doubled: list[tuple[Path, ...]] = field(default_factory=list)
 
@@ -71,9 +71,9 @@ def match(images: Sequence[Path], masks: Sequence[Path], declared: Declared) -> 
     for mask, (key, ending) in sorted(owners.items()):
         found.masks.setdefault(pictures[key], []).append(mask)
         found.endings[mask] = ending
-    found.lone_masks = [mask for mask in masks if mask not in owners and mask not in found.claimed]
+    found.unpaired_masks = [mask for mask in masks if mask not in owners and mask not in found.claimed]
     twins = {path for group in doubled for path in group[1:]}
-    found.lone_images = [image for image in images if image not in found.masks and image not in twins]
+    found.unpaired_images = [image for image in images if image not in found.masks and image not in twins]
     return found
 
 

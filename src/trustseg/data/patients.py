@@ -12,13 +12,13 @@ from trustseg.data.cases import Case, Finding, findings_of
 from trustseg.text import patient_key
 
 __all__ = [
+    "connected",
     "is_lateral",
-    "linked",
-    "one_spelling",
     "patient_findings",
     "patient_groups",
     "patient_of",
-    "with_marked_patients",
+    "with_one_spelling",
+    "with_patients_of_files",
 ]
 
 _SUBJECT: Final = re.compile(r"^sub-([A-Za-z0-9]+)(?:_|$)", re.IGNORECASE)  # BIDS, BIMCV, QaTa-COV19-v2
@@ -53,11 +53,11 @@ def is_lateral(name: str) -> bool:
     return bool(match and match[1].lower() == "ll" and patient_of(name))
 
 
-def linked(links: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+def connected(links: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     """Return the smallest name of the group of each linked name; groups are what chains of links connect.
 
     Example:
-        >>> linked([("b", "c"), ("d", "e"), ("c", "a")])
+        >>> connected([("b", "c"), ("d", "e"), ("c", "a")])
         {'b': 'a', 'c': 'a', 'd': 'd', 'e': 'd', 'a': 'a'}
     """
     above: dict[str, str] = {}
@@ -73,7 +73,7 @@ def linked(links: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     return {name: root(name) for name in list(above)}
 
 
-def one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
+def with_one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
     """Return the cases with one spelling of each patient, that which comes first: ``sub-s1`` is ``sub-S1``."""
     spelt = {patient_key(case.patient): case.patient for case in reversed(cases) if case.patient is not None}
     return tuple(
@@ -81,7 +81,7 @@ def one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
     )
 
 
-def with_marked_patients(cases: Sequence[Case], marks: Mapping[str, str]) -> tuple[Case, ...]:
+def with_patients_of_files(cases: Sequence[Case], marks: Mapping[str, str]) -> tuple[Case, ...]:
     """Return the cases, those of unknown patients with the one that their files tell apart without naming.
 
     The patient is called as where a name or manifest tells it, else after the first image. Where all files share one
@@ -130,7 +130,7 @@ def patient_groups(index: pl.DataFrame) -> pl.Series:
     patients = index["patient"].to_list()
     folded = [f"patient {patient_key(patient)}" for patient in patients]
     pictures = [f"picture {group}" for group in index["content_group"].to_list()]
-    group_of = linked(zip(folded, pictures, strict=True))
+    group_of = connected(zip(folded, pictures, strict=True))
     names: dict[str, str] = {}
     for patient, name in sorted(zip(patients, folded, strict=True)):
         names.setdefault(group_of[name], patient)

@@ -1,8 +1,8 @@
 """A decoded file: its native values and the facts needed to interpret them.
 
 A :class:`Picture` is what a file stores, not yet what it means. What the values of all files of a data set mean is
-decided once for the data set: ``trustseg.data.intensity`` for images of more than 8 bits, ``trustseg.data.mask_coding``
-for masks.
+decided once for the data set: ``trustseg.data.intensity`` for images of more than 8 bits,
+``trustseg.data.mask_encoding`` for masks.
 """
 
 import re

@@ -29,8 +29,8 @@ from trustseg.text import first_of, patient_key
 
 __all__ = [
     "EPOCH",
+    "HashedSplit",
     "Preprocessing",
-    "SeenSide",
     "TrainingRecord",
     "parse_training_record",
     "read_preprocessing",
@@ -69,8 +69,8 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenSide:
-    """Salted hashes of what stood on one side of a split; the pictures are None in files of older versions."""
+class HashedSplit:
+    """Salted hashes of what one split holds; the pictures are None in files of older versions."""
 
     patients: frozenset[str]
     pictures: frozenset[str] | None
@@ -87,8 +87,8 @@ class TrainingRecord:
     """
 
     digest: str
-    train: SeenSide
-    validation: SeenSide
+    train: HashedSplit
+    validation: HashedSplit
 
 
 def write_preprocessing(model: Path, pack: Pack) -> None:
@@ -120,7 +120,7 @@ def splits_file(model: Path) -> Path:
 
 
 def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
-    """Write ``splits.json`` into a model's folder: digest of the pack; hashed patients and pictures of each side."""
+    """Write ``splits.json`` into a model's folder: digest of the pack; hashed patients and pictures of each split."""
     sides = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     content = {
         "format": _FORMAT,
@@ -160,12 +160,14 @@ def parse_training_record(content: Mapping[str, object], *, where: str) -> Train
             "pictures": {"train": list(learnt), "validation": list(validated)},
         } if _is_whole(content):
             sides = [(train, learnt), (validation, validated)]
-            return TrainingRecord(digest, *(SeenSide(frozenset(map(str, a)), frozenset(map(str, b))) for a, b in sides))
+            return TrainingRecord(
+                digest, *(HashedSplit(frozenset(map(str, a)), frozenset(map(str, b))) for a, b in sides)
+            )
         case {"digest": str(digest), "patients": {"train": list(train), "validation": list(validation)}, **others} if (
             "format" not in others
         ):
             named = (train, validation)
-            return TrainingRecord(digest, *(SeenSide(frozenset(_hashes(names, digest)), None) for names in named))
+            return TrainingRecord(digest, *(HashedSplit(frozenset(_hashes(names, digest)), None) for names in named))
     raise DataError(f"'{where}' lacks its digest, patients or pictures, or was changed; restore it from the run")
 
 

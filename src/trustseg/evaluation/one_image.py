@@ -19,7 +19,6 @@ from trustseg.evaluation.beliefs import uncertainty_of
 from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.noisy import Draw, draw_of, noisy
 from trustseg.models import BeliefModel
-from trustseg.text import unicode_text
 from trustseg.uncertainty import MEASURES
 
 __all__ = ["ImagePrediction", "ImageSettings", "predict_image", "prediction_of"]
@@ -57,8 +56,8 @@ class ImagePrediction(NamedTuple):
     picture: Picture
 
 
-def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> ImagePrediction:
-    """Return what a model in evaluation mode, on ``settings.device``, says of an image file."""
+def predict_image(model: BeliefModel, file: Path, name: str, settings: ImageSettings) -> ImagePrediction:
+    """Return what a model in evaluation mode, on ``settings.device``, says of an image file, called ``name``."""
     measure, aggregation, policy, control, draws, scale, fit, device = settings
     spec = model.spec
     picture = read_image(file)
@@ -67,7 +66,7 @@ def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> Im
     images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
     promise: dict[str, str] = {}
     if isinstance(policy, CertifiedPolicy):
-        draw = draw_of(unicode_text(file.name), images, draws)
+        draw = draw_of(name, images, draws)
         images = noisy(images, noise=policy.noise, seed=draw.seed)
         promise = {
             "noise": f"{policy.noise:g}",
@@ -92,11 +91,11 @@ def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> Im
         mask = _nearest(belief.probability[(..., *area.slices)] >= control.threshold, native)
     else:
         mask = probability > 0.5
-    return prediction_of(file, picture, mask, probability, maps, score, settings, promise)
+    return prediction_of(name, picture, mask, probability, maps, score, settings, promise)
 
 
 def prediction_of(
-    file: Path,
+    name: str,
     picture: Picture,
     mask: Tensor,
     probability: Tensor,
@@ -108,6 +107,7 @@ def prediction_of(
     """Return the result for an image whose maps (H, W) and score are known.
 
     Args:
+        name: of the image in the table.
         picture: what the file holds.
         mask: bool.
         probability: of foreground.
@@ -116,7 +116,7 @@ def prediction_of(
     """
     measure, policy = settings.measure, settings.policy
     row = {
-        "image": unicode_text(file.name),
+        "image": name,
         "uncertainty": f"{score:.6g}",
         **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
         **promise,

@@ -10,7 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from trustseg.data import find_cases
+from trustseg.data.groups import case_of
 from trustseg.data.intensity import IntensityScale
+from trustseg.data.layouts import uniquely_named
 from trustseg.data.pack import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
@@ -41,10 +43,11 @@ from trustseg.text import first_of, unicode_text
 __all__ = ["image_files_of", "predict", "write_predictions"]
 
 
-def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> list[Path]:
+def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> dict[Path, str]:
     """Return the image file ``path``, those directly inside the folder ``path``, or those of the dataset in it.
 
-    They are sorted by folder and name; of a dataset in the order of its splits, those without a mask last.
+    Each comes with the name of its prediction: that of the file, or of the case where files share it. They are sorted
+    by folder and name; of a dataset in the order of its splits, those without a mask last.
 
     Args:
         path: an image, a folder of images, a manifest, or a dataset in one of the layouts of
@@ -53,38 +56,39 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
 
     Raises:
         MissingFileError: if there is no such file or folder.
-        DataError: if the folder holds no image, or two images of one stem.
+        DataError: if the folder holds no image, or two images of it differ by their endings only.
     """
     if path.is_file() and path.suffix.lower() != ".csv":
-        return [path]
+        return {path: path.name}
     if not path.exists():
         raise MissingFileError(f"no image or folder '{path}'; check the path")
     if path.is_dir() and not any(path.iterdir()):
         raise DataError(f"'{path}' is empty; give a folder of images")
     listing = find_cases(path)
-    found = [*(case.image for case in listing.cases), *listing.lone_images]
-    files = [file for file in found if file.parent == path] or found
-    if not files:
+    found = [*listing.cases, *(case_of(image, "unlabelled") for image in listing.unpaired_images)]
+    cases = uniquely_named([case for case in found if case.image.parent == path] or found, listing.root)
+    if not cases:
         raise DataError(f"no image in '{path}', only masks; give the folder of the images")
-    stem, count = max(Counter(file.stem for file in files).items(), key=lambda item: item[1], default=("", 0))
+    stems = Counter(case.image.stem for case in cases)
+    names = {
+        case.image: case.image.name if stems[case.image.stem] == 1 else f"{case.name}{case.image.suffix}"
+        for case in cases
+    }
+    (stem, count), *_ = Counter(Path(name).stem for name in names.values()).most_common(1)
     if count > 1:
-        first, second = [file for file in files if file.stem == stem][:2]
-        without = "" if first.name == second.name else " but for the ending"
-        raise DataError(
-            f"'{first}' and '{second}' have the same name{without}, after which predictions are named; give "
-            f"'{first.parent}' and then the others, each with an --output of its own"
-        )
+        first, second = [file for file, name in names.items() if Path(name).stem == stem][:2]
+        raise DataError(f"'{first}' and '{second}' would give predictions of one name; rename one of them")
     masks = [mask for case in listing.cases for mask in case.masks]
-    others = {*found, *masks, *listing.lone_masks, *listing.passed_over}.difference(files)
+    others = {*(case.image for case in found), *masks, *listing.unpaired_masks, *listing.passed_over}.difference(names)
     if others and note is not None:
-        names = first_of(listing.below(sorted(others)))
-        note(f"files not predicted (masks, or in other folders): {len(others):,} ({names})")
-    return files
+        shown = first_of(listing.below(sorted(others)))
+        note(f"files not predicted (masks, or in other folders): {len(others):,} ({shown})")
+    return names
 
 
 def predict(
     model: BeliefModel,
-    files: Sequence[Path],
+    files: Sequence[Path] | Mapping[Path, str],
     folder: Path,
     *,
     measure: str = "entropy",
@@ -106,7 +110,7 @@ def predict(
     Nothing is written, and nothing replaced, unless every file can be read and the first one predicted.
 
     Args:
-        files: image files.
+        files: image files, by themselves or with the NAME.END of each prediction, as ``image_files_of`` gives them.
         folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
             differential entropy its exponential is drawn), ``predictions.csv``, the least sure image first, and
             ``prediction.json``, what made them and where the images lie from there; former predictions are replaced.
@@ -138,11 +142,11 @@ def predict(
     if policy is not None:
         measure, aggregation = policy.measure, policy.aggregation
     options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
-    scale = scale_of(files, options, scale, note, dicom=dicom is not None)
+    scale = scale_of(list(files), options, scale, note, dicom=dicom is not None)
     settings = ImageSettings(measure, aggregation, policy, control, draws, scale, fit, device)
     ready = model.eval().to(device)
     return write_predictions(
-        lambda file: predict_image(ready, file, settings),
+        lambda file, name: predict_image(ready, file, name, settings),
         files,
         folder,
         settings,
@@ -155,8 +159,8 @@ def predict(
 
 
 def write_predictions(
-    predict_one: Callable[[Path], ImagePrediction],
-    files: Sequence[Path],
+    predict_one: Callable[[Path, str], ImagePrediction],
+    files: Sequence[Path] | Mapping[Path, str],
     folder: Path,
     settings: ImageSettings,
     *,
@@ -166,7 +170,7 @@ def write_predictions(
     report: Callable[[int], None] | None,
     note: Callable[[str], None] | None,
 ) -> Path:
-    """Write what ``predict_one`` gives of each file into a folder and return the table; see ``predict``.
+    """Write what ``predict_one`` gives of each file and its name into a folder and return the table; see ``predict``.
 
     Args:
         settings: how the files are predicted.
@@ -176,14 +180,15 @@ def write_predictions(
     rows: list[dict[str, str]] = []
     scores: list[float] = []
     images: list[PredictedImage] = []
-    for file in files:
-        found = predict_one(file)
+    named = files if isinstance(files, Mapping) else {file: file.name for file in files}
+    for file, name in named.items():
+        found = predict_one(file, unicode_text(name))
         if not rows:
             _remove(table)  # not before the model has shown that it can do what is asked
-        _write_png(found.mask, mask_file(folder, file))
-        _write_png(found.shown, uncertainty_file(folder, file))
+        _write_png(found.mask, mask_file(folder, Path(name)))
+        _write_png(found.shown, uncertainty_file(folder, Path(name)))
         if dicom is not None and found.picture.kind == "DICOM":
-            write_prediction(found, file, folder, settings, model=model, meaning=dicom)
+            write_prediction(found, file, Path(name).stem, folder, settings, model=model, meaning=dicom)
         rows.append(found.row)
         scores.append(found.score)
         images.append(

@@ -20,9 +20,16 @@ FOLDER: Final = "dicom"
 
 
 def write_prediction(
-    found: ImagePrediction, file: Path, folder: Path, settings: ImageSettings, *, model: str, meaning: SegmentMeaning
+    found: ImagePrediction,
+    file: Path,
+    stem: str,
+    folder: Path,
+    settings: ImageSettings,
+    *,
+    model: str,
+    meaning: SegmentMeaning,
 ) -> None:
-    """Write the objects of the prediction of a DICOM image into ``folder/dicom``.
+    """Write the objects of the prediction of a DICOM image into ``folder/dicom``, named ``stem.KIND.dcm``.
 
     Raises:
         DataError: if the objects cannot be made of the image's header, or the score is not finite.
@@ -48,7 +55,7 @@ def write_prediction(
         model=model,
         version=__version__,
     )
-    write_objects(read_source(file), result, meaning, folder / FOLDER, file.stem)
+    write_objects(read_source(file), result, meaning, folder / FOLDER, stem)
 
 
 def _policy_lines(found: ImagePrediction, settings: ImageSettings) -> tuple[str, ...]:

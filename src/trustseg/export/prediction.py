@@ -1,6 +1,6 @@
 """Predictions by an exported file, written as those of a model are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ __all__ = ["ExportedBelief", "predict_exported"]
 
 def predict_exported(
     exported: ExportedModel,
-    files: Sequence[Path],
+    files: Sequence[Path] | Mapping[Path, str],
     folder: Path,
     *,
     scale: IntensityScale | None = None,
@@ -43,10 +43,10 @@ def predict_exported(
     """
     about = exported.description
     options = PackOptions(about.size, about.channels, about.fit)
-    scale = scale_of(files, options, scale or about.scale, note, dicom=dicom is not None)
+    scale = scale_of(list(files), options, scale or about.scale, note, dicom=dicom is not None)
     settings = ImageSettings(about.measure, about.aggregation, exported.policy, None, None, scale, about.fit, "cpu")
     return write_predictions(
-        lambda file: _predict_one(exported, file, settings),
+        lambda file, name: _predict_one(exported, file, name, settings),
         files,
         folder,
         settings,
@@ -58,7 +58,7 @@ def predict_exported(
     )
 
 
-def _predict_one(exported: ExportedModel, file: Path, settings: ImageSettings) -> ImagePrediction:
+def _predict_one(exported: ExportedModel, file: Path, name: str, settings: ImageSettings) -> ImagePrediction:
     picture = read_image(file)
     pixels = render(picture, settings.scale, channels=3 if picture.coloured else 1, path=file)
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
@@ -68,7 +68,7 @@ def _predict_one(exported: ExportedModel, file: Path, settings: ImageSettings) -
     )
     drawn = uncertainty.exp() if settings.measure == "differential_entropy" else uncertainty
     score = float(found["score"][0])
-    return prediction_of(file, picture, mask > 0, probability, (uncertainty, drawn), score, settings, {})
+    return prediction_of(name, picture, mask > 0, probability, (uncertainty, drawn), score, settings, {})
 
 
 class ExportedBelief:

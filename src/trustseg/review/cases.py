@@ -111,8 +111,9 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
     sources = [Path(found[name].file) for name in table["image"]]
     digests = [found[name].sha256 for name in table["image"]]
     files = [folder / source for source in sources] if images is None else _found_in(images, sources, digests)
-    masks = [mask_file(folder, source) for source in sources]
-    maps = [uncertainty_file(folder, source) for source in sources]
+    named = [found[name].named for name in table["image"]]
+    masks = [mask_file(folder, name) for name in named]
+    maps = [uncertainty_file(folder, name) for name in named]
     _require(masks, "masks", _RESTORE)
     _require(maps, "uncertainty maps", _RESTORE)
     _require(files, "images", "name their folder with --images" if images is None else "--images is another folder?")
@@ -167,7 +168,7 @@ def sha256_of(file: Path) -> str:
 def _found_in(images: Path, sources: Sequence[Path], digests: Sequence[str]) -> list[Path]:
     """Return the file of each image in a folder or below it; where none has its name, a path that is not there."""
     files = [images / source.name for source in sources]
-    if all(file.is_file() for file in files):
+    if len(set(files)) == len(files) and all(file.is_file() for file in files):
         return files
     places: dict[str, list[Path]] = defaultdict(list)
     for folder, _, names in os.walk(images):

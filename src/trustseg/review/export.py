@@ -46,7 +46,7 @@ def export_review(folder: CaseFolder, store: Store, output: Path, *, note: Calla
     segmentations = {}
     for number, each in settled.items():
         if each.mask is not None:
-            _write(mask_file(output, each.case.file), each.mask)
+            _write(mask_file(output, each.case.mask), each.mask)
         try:
             segmentations[number] = _write_segmentation(folder, each, output)
         except (DataError, MissingFileError, MissingPackageError) as error:
@@ -71,7 +71,7 @@ def export_review(folder: CaseFolder, store: Store, output: Path, *, note: Calla
                 "decision": None if found is None else found.entry.content["decision"],
                 "settled_by": None if found is None else found.entry.reviewer,
                 "entry": None if found is None else found.entry.number,
-                "mask": None if found is None or found.mask is None else f"masks/{mask_file(output, case.file).name}",
+                "mask": None if found is None or found.mask is None else f"masks/{case.mask.name}",
                 "segmentation": None if file is None else f"dicom/{file.name}",
             }
         )
@@ -103,7 +103,7 @@ def _write_segmentation(folder: CaseFolder, settled: Settled, output: Path) -> P
     if picture.kind != "DICOM":
         return None
     require_predicted(case, picture.sha256)
-    predicted = folder.folder / "dicom" / f"{case.file.stem}.seg.dcm"
+    predicted = folder.folder / "dicom" / f"{case.mask.stem}.seg.dcm"
     meaning = meaning_in(predicted) if predicted.is_file() else SegmentMeaning()
     drawn = RedrawnMask(read_mask_png(mask, case), entry.hash, folder.model, __version__)
     file = output / "dicom" / predicted.name

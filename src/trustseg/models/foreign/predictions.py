@@ -74,8 +74,8 @@ class Predictions(Mapping[str, Map]):
             return Predictions(self.folder, files, self.kind, self._label, self._about)
         cases = {Path(f"{name}.png"): name for name in names}
         found = match(list(cases), list(self._files.values()), Declared())
-        doubtful = [str(path.name) for path in (*found.lone_masks, *found.claimed)]
-        lone = [path.stem for path in found.lone_images]
+        doubtful = [str(path.name) for path in (*found.unpaired_masks, *found.claimed)]
+        lone = [path.stem for path in found.unpaired_images]
         if not found.masks or doubtful or any(len(masks) > 1 for masks in found.masks.values()):
             without = f"{len(lone)} of {len(names)} cases have no prediction (such as '{lone[0]}')" if lone else ""
             extra = f"{len(doubtful)} predictions have no case (such as '{doubtful[0]}')" if doubtful else ""
