@@ -11,10 +11,10 @@ import torch
 import trustseg
 from tests.reporting.fake_results import write_study
 from trustseg import metrics
-from trustseg.reporting.deferral import read_deferrals, unnoticed_table
+from trustseg.reporting.deferral import read_deferrals, unnoticed
 from trustseg.reporting.detection import finder_table, population_tables
-from trustseg.reporting.image_scores import pooled
-from trustseg.reporting.report_data import collect
+from trustseg.reporting.image_scores import per_image, pooled_of
+from trustseg.reporting.report_data import Metric, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.score_tables import shift
 from trustseg.reporting.tables import Table
@@ -29,7 +29,6 @@ ELSEWHERE = {  # sums that are no metric
     "deferral/certified_fitting.py",  # losses of patients below each threshold
     "deferral/conformal.py",  # losses of patients above each threshold
     "deferral/fitting.py",  # share of images above each threshold
-    "reporting/detection.py",  # drawn rows up to each block
     "review/summary.py",  # the distribution of a number of failures
     "statistics/correlation.py",  # ranks
 }
@@ -74,23 +73,30 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_stand_ins")
 def test_published_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), images=12, patients=8, stress=True)
-    results = load_results(folder)
-    evidence = collect(results, draws=3)
+    results = load_results(folder, draws=3)
+    evidence = collect(results)
     variant, clean = results.variants[0], ("clean", 0.0)
-    scores = {str(name): interval.value for name, interval in evidence.scores[variant, clean].items()}
-    expected = {"aurc": 0.11, "augrc": 0.12, "ause": 0.13, "ause_brier": 0.13, "nause": 0.14, "ece": 0.18}
+    expected: dict[Metric, float] = {
+        "aurc": 0.11,
+        "augrc": 0.12,
+        "ause": 0.13,
+        "ause_brier": 0.13,
+        "nause": 0.14,
+        "ece": 0.18,
+    }
     expected |= {"pooled_dice": 0.19}
-    assert {name: scores[name] for name in expected} == pytest.approx(expected)
-    assert pooled(results, variant, clean, union=True, draws=3).value == pytest.approx(0.2)
+    for metric, value in expected.items():
+        assert evidence.score(variant, clean, metric).value == pytest.approx(value)
+    assert pooled_of(per_image(results, variant, clean), union=True, draws=3).value == pytest.approx(0.2)
     assert _values(shift(evidence), "detection") == {0.15}
-    expected = {"aurc": 0.11, "naurc": 0.14, "auroc": 0.15}
-    assert {key: _values(finder_table(evidence), key) for key in expected} == {key: {expected[key]} for key in expected}
-    expected = {"auroc": 0.15, "aupr": 0.16, "fpr95": 0.17}
+    found = {"aurc": 0.11, "naurc": 0.14, "auroc": 0.15}
+    assert {key: _values(finder_table(evidence), key) for key in found} == {key: {found[key]} for key in found}
+    found = {"auroc": 0.15, "aupr": 0.16, "fpr95": 0.17}
     for table in population_tables(evidence)[1:]:
-        assert {key: _values(table, key) for key in expected} == {key: {expected[key]} for key in expected}
+        assert {key: _values(table, key) for key in found} == {key: {found[key]} for key in found}
     deferrals = read_deferrals(evidence)
     assert deferrals.decided[variant]["unnoticed"].drop_nulls().all()
-    assert _values(unnoticed_table(evidence, deferrals), "detection") == {0.15}
+    assert _values(unnoticed(evidence, deferrals), "detection") == {0.15}
 
 
 def _values(table: Table, key: str) -> set[float]:

@@ -37,11 +37,11 @@ def one_run(folder: Path, **changed: Any) -> Path:  # noqa: ANN401 - of write_st
 
 
 def collected(folder: Path, draws: int = 5) -> ReportData:
-    return collect(load_results(folder), draws=draws)
+    return collect(load_results(folder, draws=draws))
 
 
 def with_records(data: ReportData, records: pl.DataFrame, **changed: Any) -> ReportData:  # noqa: ANN401 - of Results
-    return replace(data, results=replace(data.results, records=records, **changed))
+    return replace(data, results=replace(data.results, records=records, **changed), scores={})
 
 
 def interval(value: float, low: float, high: float) -> Interval:
@@ -126,4 +126,4 @@ def bare_results(rows: list[dict[str, object]]) -> Results:
     """Results with nothing but records: of one variant and patient, unless a row says otherwise."""
     usual = {"variant": "a", "condition": "clean", "eps": 0.0, "fold": 0, "seed": 0, "patient": "p", "pixels": 100}
     usual |= {"mask_px": 10, "predicted_px": 10, "intersection_px": 5, "dice": 0.5, "iou": 1 / 3, "u": 0.1}
-    return Results(Path(), {}, (), (), pl.DataFrame([usual | row for row in rows]))
+    return Results(Path(), {}, (), (), pl.DataFrame([usual | row for row in rows]), draws=20)

@@ -38,7 +38,7 @@ from trustseg.reporting.deferral import (
     observe,
     policy_limits,
     read_deferrals,
-    unnoticed_table,
+    unnoticed,
 )
 from trustseg.reporting.deferral_charts import deferral_charts
 from trustseg.reporting.deployed import SCORE, deployed, is_deployed, policy_by
@@ -164,11 +164,8 @@ def test_a_study_without_policies(tmp_path: Path) -> None:
 def test_the_first_screen_tells_the_limits(stressed: ReportData, deferrals: Deferrals) -> None:
     said = " ".join(limits(stressed, deferrals))
     assert "the promise is void" in said
-    assert "no measure of what the model has not seen" in said
     assert "other populations" not in said.split("Not tested here")[-1]
-    findings = describe_deferral(stressed, deferrals)
-    assert len(findings) == 4
-    assert all("% kept and failed; under " in sentence for sentence in findings)
+    assert len(describe_deferral(stressed, deferrals)) == 4
 
 
 @pytest.mark.parametrize(("threshold", "said"), [("inf", "reviews nothing"), ("-inf", "sends every image to a human")])
@@ -245,14 +242,14 @@ def test_only_runs_with_a_policy_decide(tmp_path: Path) -> None:
     data = collected(folder)
     assert read_deferrals(data).decided[EVIDENTIAL]["cell"].unique().to_list() == [second.name]
     (second / "policy.json").unlink()
-    assert unnoticed_table(data, read_deferrals(data)).rows == ()
+    assert unnoticed(data, read_deferrals(data)).rows == ()
 
 
 def test_a_score_that_is_never_known_detects_nothing(stressed: ReportData) -> None:
     records = stressed.results.records.filter(pl.col("variant") == EVIDENTIAL)
     unknown = records.with_columns(u_entropy_mean=pl.when(pl.col("kind") == "clean").then("u_entropy_mean"))
     blind = with_records(stressed, unknown, cells=tuple(stressed.results.cells_of(EVIDENTIAL)))
-    rows = unnoticed_table(blind, read_deferrals(blind)).rows
+    rows = unnoticed(blind, read_deferrals(blind)).rows
     attacked = [row for row in rows if row["condition"] != "clean"]
     assert len(attacked) == 4
     for row in attacked:

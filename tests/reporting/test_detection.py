@@ -1,4 +1,4 @@
-"""Which score finds bad segmentations and unknown images: against the scores on tensors."""
+"""Which score finds bad segmentations and unknown images, against the scores on tensors; scores by subgroup by hand."""
 
 from pathlib import Path
 
@@ -7,15 +7,18 @@ import polars as pl
 import pytest
 import torch
 from tests.reporting.fake_results import without_foreground
-from tests.reporting.given import CLEAN, collected, named, one_run, value_of
+from tests.reporting.given import CLEAN, EVIDENTIAL, collected, named, one_run, plain, value_of, with_records
 
 from trustseg.metrics import aurc, nause
 from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
+from trustseg.reporting.contents import Contents
 from trustseg.reporting.detection import finder_table, population_tables, populations_of, same_orders
 from trustseg.reporting.image_scores import read_scores
 from trustseg.reporting.labels import words
 from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.subgroups import subgroups, subgroups_of
 from trustseg.reporting.tables import Table
+from trustseg.statistics import Interval
 
 TAU = 0.7
 
@@ -112,7 +115,7 @@ def test_areas_are_shares(data: ReportData, tables: dict[str, Table]) -> None:
 
 
 def test_shifts_and_populations_are_no_attacks_and_no_test_images(stressed: ReportData) -> None:
-    assert set(stressed.choices.attacks) == {"fgsm", "pgd", "ensemble", "deferral_aware"}
+    assert set(stressed.attacks) == {"fgsm", "pgd", "ensemble", "deferral_aware"}
     assert set(stressed.results.records["kind"]) == {"clean", "attack", "shift"}
     assert set(stressed.results.populations["kind"]) == {"population"}
     assert not stressed.results.records["image"].str.starts_with("ct_").any()
@@ -126,3 +129,33 @@ def test_nothing_to_find_and_no_other_population(tmp_path: Path) -> None:
     assert finder_table(data).rows == ()
     assert same_orders(data) == []
     assert all(not table.rows for table in population_tables(data))
+
+
+def test_subgroups_by_hand(stressed: ReportData, stress: Contents) -> None:
+    assert "subgroups" not in stress.tables  # nothing to tell apart
+    records = stressed.results.records
+    even = pl.col("image").is_in(records["image"].unique().sort().gather_every(2).to_list())
+    site = pl.when(even).then(pl.lit("north")).otherwise(pl.lit(""))
+    grouped = with_records(stressed, records.with_columns(group_site=site, group_same=pl.lit("x")))
+    table = subgroups(grouped, stress.deferrals)
+    rows = {row["group"]: row for row in table.rows if row["variant"] == EVIDENTIAL}
+    assert [(row["attribute"], group) for group, row in rows.items()] == [("site", "north"), ("site", "unknown")]
+    clean = plain(stressed, EVIDENTIAL, "clean", 0.0).filter(pl.col("mask_px") > 0)
+    for name, inside in (("north", even), ("unknown", ~even)):
+        means = clean.filter(inside).group_by("image").agg(pl.col("dice").mean())
+        assert value_of(rows[name], "dice") == pytest.approx(means["dice"].mean())
+        assert all(isinstance(rows[name][key], Interval) for key in ("robust", "undetected", "deferral"))
+    marked = [name for name, row in rows.items() if "lowest" in str(row["remark"])]
+    assert marked == [min(rows, key=lambda name: value_of(rows[name], "dice"))]
+
+
+def test_numbers_are_cut_and_views_are_read_from_names() -> None:
+    views = [f"sub-S{row:02d}_vp-{'ll' if row % 5 == 0 else 'pa'}_dx" for row in range(31)]
+    ages = [str(age) for age in range(20, 80, 2)] + ["", None]
+    columns = {"image": [*views, "covid_1"], "kind": ["clean"] * 32, "group_age": ages, "group_sex": ["f", "m"] * 16}
+    groups = subgroups_of(pl.DataFrame(columns))
+    assert set(groups) == {"age", "sex", "view"}
+    sizes = dict(zip(*np.unique(list(groups["age"].values()), return_counts=True), strict=True))
+    assert sorted(sizes.values()) == [2, 10, 10, 10]
+    assert sizes["unknown"] == 2
+    assert set(groups["view"].values()) == {"lateral", "frontal", "unknown"}

@@ -14,7 +14,7 @@ from tests.reporting.fake_results import write_study
 from tests.reporting.given import collected, one_run
 
 from trustseg.reporting import hypotheses as module
-from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, dose_chart, dose_table, hypothesis_table
+from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, dose_chart, dose_response, hypotheses
 from trustseg.reporting.report_data import ReportData
 from trustseg.statistics import holm
 
@@ -22,7 +22,7 @@ from trustseg.statistics import holm
 @pytest.fixture(scope="module")
 def outcomes(data: ReportData) -> dict[str, list[Outcome]]:
     found: dict[str, list[Outcome]] = {}
-    for outcome in answer_hypotheses(replace(data, draws=400)):
+    for outcome in answer_hypotheses(replace(data, results=replace(data.results, draws=400))):
         found.setdefault(outcome.hypothesis.name, []).append(outcome)
     return found
 
@@ -126,7 +126,7 @@ def test_few_patients_decide_nothing(tmp_path: Path) -> None:
     (outcome,) = told(one_run(tmp_path / "study", selections=SELECTIONS, seeds=2, images=12, patients=6))
     assert (outcome.verdict, "fewer than 20 patients" in outcome.sentence) == ("not testable here", True)
     assert math.isnan(outcome.p)
-    assert hypothesis_table([outcome]).rows[0]["p"] is None
+    assert hypotheses(data_of(tmp_path / "study"), [outcome]).rows[0]["p"] is None
 
 
 def test_what_decides_nothing_is_not_corrected_for(two_seeds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def dosed(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
 
 
 def test_a_row_for_each_variant_and_a_curve_for_each_rule(dosed: ReportData) -> None:
-    table = dose_table(dosed)
+    table = dose_response(dosed)
     assert {(row["name"], row["variant"], row["dose"]) for row in table.rows} == {
         ("H2", "evidential, random selection, fraction=0.25", "0.25"),
         ("H2", "evidential, random selection, fraction=0.5", "0.5"),
@@ -189,10 +189,10 @@ def test_a_row_for_each_variant_and_a_curve_for_each_rule(dosed: ReportData) -> 
 
 
 def test_no_dose_no_table_and_doses_that_are_words_have_no_curve(data: ReportData, two_seeds: Path) -> None:
-    table = dose_table(data)
+    table = dose_response(data)
     assert table.rows == ()
     assert dose_chart(data, table).panels == ()
     told(two_seeds, dose="adversarial.selection")
-    table = dose_table(data_of(two_seeds))
+    table = dose_response(data_of(two_seeds))
     assert [row["dose"] for row in table.rows] == ["none", "random", "uncertain"]
     assert dose_chart(data_of(two_seeds), table).panels == ()

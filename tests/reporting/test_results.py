@@ -17,7 +17,6 @@ from trustseg.reporting import build_report
 from trustseg.reporting.cell_tables import load_training
 from trustseg.reporting.checks import load_checks
 from trustseg.reporting.overview import basis
-from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.score_tables import repetitions
 
@@ -218,7 +217,7 @@ def test_notes_on_columns(small: Path) -> None:
 def test_the_target_has_the_name_that_the_study_gives_it(small: Path) -> None:
     assert load_results(small).target == "foreground"
     (small / "study.yaml").write_text("data: {target: polyp}")
-    data = collect(load_results(small), draws=2)
+    data = collected(small, 2)
     assert "images with polyp" in basis(data)
     assert repetitions(data).columns[5].title == "Without polyp"
 

@@ -1,14 +1,15 @@
-"""Areas, sizes, the worst case and shifts against plain means of the records."""
+"""Areas, sizes, the worst case, shifts and survival against plain means of the records and curves of the metric."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from tests.reporting.fake_results import with_dice
+from tests.reporting.fake_results import keep_rows, with_dice
 from tests.reporting.fake_stress import SEVERITIES, SHIFTS
 from tests.reporting.given import (
     CLEAN,
@@ -23,12 +24,16 @@ from tests.reporting.given import (
     value_of,
 )
 
+from trustseg.errors import DataError
+from trustseg.metrics import survivors
+from trustseg.reporting import build_report
 from trustseg.reporting.contents import Contents
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.report_data import Metric, ReportData
+from trustseg.reporting.results import load_results
 from trustseg.reporting.robustness import ensemble_check, strongest, trade_off_chart, trade_off_table
-from trustseg.reporting.shifted import shift_table, table_version
-from trustseg.statistics import Interval
+from trustseg.reporting.shifted import shifts, table_version
+from trustseg.reporting.survival import Brackets, read_brackets, survival, survival_chart, survivals
 
 FOUR = round(4 / 255, 7)  # as load_results rounds budgets
 
@@ -78,7 +83,7 @@ def test_trade_off_is_read_at_the_strongest_attack(stressed: ReportData, data: R
     assert strongest(stressed) == ("ensemble", FOUR)
     assert strongest(data) == ("pgd", FOUR)
     row = row_of(stress, "trade_off", variant=EVIDENTIAL)
-    assert row["robust_dice"] == stressed.robustness[EVIDENTIAL, ("ensemble", FOUR)]["dice"]
+    assert row["robust_dice"] == stressed.score(EVIDENTIAL, ("ensemble", FOUR), "dice")
     points = [line for line in stress.charts["trade_off"].panels[0].lines if line.mode == "markers"]
     assert len(points) == len(stressed.results.variants)
     assert {line.look.symbol for line in points} == {"circle", "square"}  # heads are told apart
@@ -89,12 +94,13 @@ def with_attacks(data: ReportData, found: dict[ConditionKey, Sequence[float]]) -
     attacks: dict[str, tuple[float, ...]] = {}
     for attack, eps in found:
         attacks[attack] = (*attacks.get(attack, ()), eps)
-    robustness: dict[tuple[str, ConditionKey], dict[Metric, Interval]] = {
-        (variant, place): {"dice": interval(value, value - 0.1, value + 0.1)}
+    scores = {
+        (variant, place, "dice", data.measures[variant]): interval(value, value - 0.1, value + 0.1)
         for place, values in found.items()
         for variant, value in zip(data.results.variants, values, strict=False)
     }
-    return replace(data, choices=replace(data.choices, attacks=attacks), robustness=robustness)
+    measured = frozenset({(variant, CLEAN) for variant in data.results.variants} | {key[:2] for key in scores})
+    return replace(data, attacks=attacks, measured=measured, scores=scores)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +132,9 @@ def test_a_variant_is_a_point_with_a_cross_and_the_undefined_is_none(data: Repor
     variant = data.results.variants[0]
     attacked = with_attacks(data, {("pgd", 4 / 255): [0.5, math.nan]})
     chart = trade_off_chart(attacked, trade_off_table(attacked))
-    for panel, metric in zip(chart.panels, ("dice", "nause"), strict=True):
-        across = data.scores[variant, CLEAN][metric]  # type: ignore[index]  # a metric
+    metrics: tuple[Metric, ...] = ("dice", "nause")
+    for panel, metric in zip(chart.panels, metrics, strict=True):
+        across = data.score(variant, CLEAN, metric)
         point, level, upright = panel.lines
         assert ([*point.x], [*point.y]) == ([across.value], [0.5])
         assert ([*level.x], [*level.y]) == ([across.low, across.high], [0.5, 0.5])
@@ -140,13 +147,13 @@ def test_a_variant_is_a_point_with_a_cross_and_the_undefined_is_none(data: Repor
 
 def test_the_share_of_the_target_that_a_shift_hides(tmp_path: Path) -> None:
     folder = one_run(tmp_path / "study", seeds=2, images=6, patients=6, stress=True)
-    before = shift_table(collected(folder))
+    before = shifts(collected(folder))
     assert "covered" not in before.frame().columns
     for path in folder.glob("cells/*/records.parquet"):
         of_shifts = pl.when(kind="shift").then(pl.col("severity") / 10)
         covered = pl.when(pl.col("image") == pl.col("image").min()).then(float("nan")).otherwise(of_shifts)
         pl.read_parquet(path).with_columns(covered=covered).write_parquet(path)
-    table = shift_table(collected(folder))
+    table = shifts(collected(folder))
     assert [row["covered"] for row in table.rows] == pytest.approx([0.5, 0.5, 0.5])  # at severity 5
     assert before.frame().equals(table.frame().drop("covered"))
 
@@ -179,3 +186,103 @@ def test_an_older_study_has_no_checks_and_no_shifts(contents: Contents) -> None:
     assert set(contents.tables).isdisjoint({"checks", "unnoticed", "corruption", "shifts"})
     assert set(contents.charts).isdisjoint({"corruption", "shifts"})
     assert "trust" not in contents.tables["summary"].frame().columns
+
+
+TOP = 8 / 255
+
+
+def brackets(seed: int, *, count: int = 10, censored: int = 3) -> pl.DataFrame:
+    """Return a table of smallest budgets: image 0 is broken from the start, the last ones are never broken."""
+    breaks = np.random.default_rng(seed).uniform(0.1 / 255, TOP, count)
+    holds = 0.9 * breaks
+    breaks[0] = holds[0] = 0.0
+    breaks[count - censored :], holds[count - censored :] = np.inf, TOP
+    return pl.DataFrame(
+        {
+            "image": [f"image{number}" for number in range(count)],
+            "patient": [f"patient{number // 2}" for number in range(count)],
+            "mask_px": [0, *[100] * (count - 1)],
+            "tau": [0.5] * count,
+            "eps_holds": holds,
+            "eps_breaks": breaks,
+            "already_broken": breaks == 0,
+            "censored": np.isinf(breaks),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    """A study of one variant and two seeds, each with a table."""
+    folder = one_run(tmp_path_factory.mktemp("survival") / "study", seeds=2)
+    for seed, cell in enumerate(sorted(folder.glob("cells/*"))):
+        brackets(seed).write_parquet(cell / "minimal.parquet")
+    return collected(folder, 20)
+
+
+@pytest.fixture
+def found(searched: ReportData) -> Brackets:
+    return read_brackets(searched.results)
+
+
+def test_curves_are_those_of_the_metric(found: Brackets) -> None:
+    frame = found[EVIDENTIAL]
+    assert len(frame) == 20
+    eps = np.unique([0.0, *frame["eps_holds"], *frame["eps_breaks"].clip(upper_bound=TOP)])
+    known_to_hold, not_known_to_break = survivors(frame["eps_holds"].to_numpy(), frame["eps_breaks"].to_numpy(), eps)
+    upper, lower = survivals(frame, eps)
+    assert upper.values.mean(axis=0) == pytest.approx(not_known_to_break.mean(axis=0))
+    assert lower.values.mean(axis=0) == pytest.approx(known_to_hold.mean(axis=0))
+    assert len(upper.images) == 10  # two models, the same images
+    assert len(set(upper.patients)) == 5
+
+
+def test_the_table_counts_what_a_curve_hides(searched: ReportData, found: Brackets) -> None:
+    (row,) = survival(searched, found).rows
+    assert (row["tau"], row["images"], row["empty"]) == ("0.5", 10, 1)
+    assert [value_of(row, key) for key in ("already_broken", "censored")] == pytest.approx([0.1, 0.3])
+    median = row["median"]
+    both = [min(value, TOP) * 255 for seed in (0, 1) for value in brackets(seed)["eps_breaks"]]
+    assert value_of(row, "median") == pytest.approx(np.median(both))
+    assert getattr(median, "low", 9) <= np.median(both) <= getattr(median, "high", 0) <= 8 + 1e-9
+    assert row["largest"] == pytest.approx(8)
+    (row,) = survival(searched, {EVIDENTIAL: brackets(0, censored=8)}).rows  # most images hold
+    assert value_of(row, "median") == pytest.approx(8)
+
+
+def test_the_curve_falls_and_its_band_holds_the_bracket(searched: ReportData, found: Brackets) -> None:
+    chart = survival_chart(searched, found)
+    (panel,) = chart.panels
+    (line,) = panel.lines
+    assert panel.x_range == pytest.approx((0, 8))
+    assert [line.y[0], line.y[-1]] == pytest.approx([0.9, 0.3])
+    assert all(after <= before for before, after in pairwise(line.y))
+    assert all(low <= value <= high for low, value, high in zip(line.low, line.y, line.high, strict=True))
+    assert "0.5 or below" in chart.reading
+
+
+@pytest.mark.parametrize(("breaks", "share"), [(0.0, 0.0), (np.inf, 1.0)])
+def test_images_that_all_break_at_once_or_never(searched: ReportData, breaks: float, share: float) -> None:
+    ends = {"eps_holds": pl.lit(min(breaks, TOP)), "eps_breaks": pl.lit(breaks), "already_broken": pl.lit(breaks == 0)}
+    (panel,) = survival_chart(searched, {EVIDENTIAL: brackets(0).with_columns(**ends)}).panels
+    assert set(panel.lines[0].y) == {share}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_study_without_attacks_shows_it_too(tmp_path: Path) -> None:
+    folder = one_run(tmp_path / "s")
+    (cell,) = folder.glob("cells/*")
+    keep_rows(cell, pl.col("condition") == "clean")
+    brackets(0).write_parquet(cell / "minimal.parquet")
+    text = build_report(folder, draws=5).read_text(encoding="utf-8")
+    assert 'href="#robustness"' in text
+    assert 'id="table-survival"' in text
+    assert "robustness_dice" not in text
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    folder = one_run(tmp_path / "s")
+    assert read_brackets(load_results(folder)) == {}
+    next(folder.glob("cells/*")).joinpath("minimal.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"cannot read .*minimal\.parquet"):
+        read_brackets(load_results(folder))

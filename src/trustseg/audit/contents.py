@@ -45,7 +45,7 @@ def contents_of(
         wanted.insert(0, (evidence.clean, *clean))
     for results, wanted_tables, wanted_charts in wanted:
         if results is not None:
-            found = build_contents(collect(results, draws=draws))
+            found = build_contents(collect(replace(results, draws=draws)))
             tables |= {key: _of_one_model(found.tables[key]) for key in wanted_tables if key in found.tables}
             charts |= {key: found.charts[key] for key in wanted_charts if key in found.charts}
     return tables, charts

@@ -31,9 +31,9 @@ from trustseg.audit.subject import Subject
 from trustseg.errors import RunError
 from trustseg.evaluation.conditions import Deployed
 from trustseg.files import replacing, write_json, write_text
-from trustseg.reporting.embedding import reduced, template_environment
+from trustseg.reporting.drawing import write_figure
 from trustseg.reporting.labels import CLEAN, words
-from trustseg.reporting.paper_figures import write_figure
+from trustseg.reporting.page import reduced, template_environment
 from trustseg.reporting.series import Chart
 from trustseg.reporting.tables import Table
 

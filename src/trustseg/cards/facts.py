@@ -16,11 +16,8 @@ from trustseg.files import read_json
 from trustseg.models.spec import SegmenterSpec
 from trustseg.records import model_of
 from trustseg.reporting import load_results
-from trustseg.reporting.choices import choose
-from trustseg.reporting.image_scores import mean_of, pooled
-from trustseg.reporting.labels import CLEAN, METRIC_NAMES, ConditionKey, describe_condition
-from trustseg.reporting.pixel_scores import estimate, pixel_calibration
-from trustseg.reporting.report_data import ranking_scores
+from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition
+from trustseg.reporting.report_data import Metric, collect
 from trustseg.statistics import Interval
 
 __all__ = ["DICE", "USER", "CardFacts", "Measured", "interval_words", "read_facts", "user"]
@@ -182,29 +179,23 @@ def _sides(folder: Path) -> dict[str, tuple[int, int]]:
 
 def _measured(place: Path, draws: int) -> Measured:
     """Return the figures of one evaluation."""
-    results = load_results(place)
-    choices, (variant,) = choose(results), results.variants
-
-    def mean(condition: ConditionKey, column: str = "dice") -> Interval:
-        return mean_of(results, variant, condition, column, draws=draws)
-
-    trust = {"ECE": estimate(pixel_calibration(results, variant, CLEAN), draws=draws)}
-    if measure := choices.measures.get(variant):
-        ranked = ranking_scores(results, variant, CLEAN, measure, choices.columns[variant], draws=draws)
-        trust |= {METRIC_NAMES[name]: found for name, found in ranked.items()}
+    data = collect(load_results(place, draws=draws))
+    results, (variant,) = data.results, data.results.variants
+    trusted: tuple[Metric, ...] = ("ece", *(("nause", "aurc") if data.measures else ()))
     shifts = results.records.filter(pl.col("kind") == "shift")["condition"].unique().to_list()
-    conditions = [condition for attack in choices.attacks for condition in choices.curve(attack)[1:]]
-    dice = {condition: mean(condition) for condition in [*conditions, *((name, 0.0) for name in shifts)]}
+    conditions = [condition for attack in data.attacks for condition in data.curve(attack)[1:]]
+    conditions += [(name, 0.0) for name in shifts]
+    dice = {condition: data.score(variant, condition, "dice") for condition in conditions}
     lowest_first = sorted(dice.items(), key=lambda item: (math.isnan(item[1].value), item[1].value, item[0]))
     return Measured(
         folder=place,
         images=results.records["image"].n_unique(),
         patients=results.records["patient"].n_unique(),
         overlap={
-            DICE: mean(CLEAN),
-            "pooled Dice": pooled(results, variant, CLEAN, union=False, draws=draws),
-            "IoU per image": mean(CLEAN, "iou"),
+            DICE: data.score(variant, CLEAN, "dice"),
+            "pooled Dice": data.score(variant, CLEAN, "pooled_dice"),
+            "IoU per image": data.score(variant, CLEAN, "iou"),
         },
-        trust=trust,
+        trust={METRIC_NAMES[metric]: data.score(variant, CLEAN, metric) for metric in trusted},
         changed={describe_condition(condition): found for condition, found in lowest_first},
     )

@@ -15,11 +15,11 @@ from trustseg.tables import read_csv, scan_parquet
 
 __all__ = [
     "at",
+    "calibration_of",
     "check_patients",
     "check_settings",
     "check_sums",
-    "load_calibration",
-    "load_histogram",
+    "histograms_of",
     "load_training",
     "named",
 ]
@@ -36,26 +36,24 @@ def at(condition: ConditionKey) -> pl.Expr:
     return (pl.col("condition") == condition[0]) & ((pl.col("eps") - condition[1]).abs() < 1e-6)
 
 
-def load_histogram(cell: FinishedCell, condition: ConditionKey, measure: str) -> pl.DataFrame:
-    """Return ``patient, bin, count, wrong, brier`` of a cell; no rows where it did not store the measure."""
-    return _load(cell, HISTOGRAMS.name, _HISTOGRAM, condition, {"measure": measure})
+def histograms_of(cells: Sequence[FinishedCell], condition: ConditionKey, measure: str) -> pl.DataFrame:
+    """Return ``patient, bin, count, wrong, brier, seed`` of some cells; no rows of those that lack the measure."""
+    return _sums(cells, HISTOGRAMS.name, _HISTOGRAM, condition, measure=measure)
 
 
-def load_calibration(cell: FinishedCell, condition: ConditionKey, region: str = "whole") -> pl.DataFrame:
-    """Return ``patient, bin, count, sum_probability, sum_reference`` of a cell.
+def calibration_of(cells: Sequence[FinishedCell], condition: ConditionKey, region: str = "whole") -> pl.DataFrame:
+    """Return ``patient, bin, count, sum_probability, sum_reference, seed`` of some cells.
 
     The region is the ``"whole"`` image, the ``"boundary"`` or the ``"foreground"``; a table without regions holds the
     whole image.
     """
-    return _load(cell, CALIBRATION.name, _CALIBRATION, condition, {"region": region})
+    return _sums(cells, CALIBRATION.name, _CALIBRATION, condition, region=region)
 
 
-def _load(
-    cell: FinishedCell, name: str, kinds: Mapping[str, type[pl.DataType]], condition: ConditionKey, part: dict[str, str]
+def _sums(
+    cells: Sequence[FinishedCell], name: str, kinds: Mapping[str, Any], condition: ConditionKey, **part: str
 ) -> pl.DataFrame:
-    """Return one part of a table of pixel sums; no rows where the cell has no tables of pixels."""
-    if not cell.has_pixels:
-        return pl.DataFrame(schema=kinds)
+    """Return a part of the tables of pixel sums; no rows of cells without tables of pixels."""
 
     def chosen(path: Path) -> pl.DataFrame:
         table = scan_parquet(path)
@@ -65,7 +63,9 @@ def _load(
             table.filter(at(condition), **part).select(pl.col(key).cast(kind) for key, kind in kinds.items()).collect()
         )
 
-    return read_file(cell.folder / name, chosen)
+    none = pl.DataFrame(schema=kinds)
+    tables = [(cell, read_file(cell.folder / name, chosen) if cell.has_pixels else none) for cell in cells]
+    return pl.concat(table.with_columns(seed=pl.lit(cell.seed)) for cell, table in tables)
 
 
 def load_training(cell: FinishedCell) -> pl.DataFrame | None:
@@ -131,8 +131,8 @@ def check_patients(cells: Sequence[FinishedCell], records: pl.DataFrame) -> None
     if len(odd):
         image, patients, names = odd.select("image", "patient", "cell").row(0)
         place = next(place for place, patient in enumerate(patients) if patient != patients[0])
-        folders = {cell.id: cell.folder for cell in cells}
+        folder = next(cell.folder for cell in cells if cell.id == names[place])
         raise DataError(
-            f"{folders[names[place]] / 'records.parquet'} gives the image {image} to the patient {patients[place]}, "
-            f"the records of {names[0]} to {patients[0]}; restore the changed one, or evaluate again"
+            f"{folder / 'records.parquet'} gives the image {image} to the patient {patients[place]}, the records of "
+            f"{names[0]} to {patients[0]}; restore the changed one, or evaluate again"
         )

@@ -65,8 +65,9 @@ def load_cells(folder: Path) -> list[FinishedCell | Missing]:
     names = read_checked(plan, StudyPlan).cells if plan.is_file() else None
     if names is None:
         names = sorted(path.parent.name for path in cells.glob("*/cell.json"))
-    states = {name: _load_cell(cells / name) for name in names if (cells / name / "cell.json").is_file()}
-    return [*states.values(), *(Missing(name, name, "its folder is gone") for name in names if name not in states)]
+    gone = [name for name in names if not (cells / name / "cell.json").is_file()]
+    states = [_load_cell(cells / name) for name in names if name not in gone]
+    return [*states, *(Missing(name, name, "its folder is gone") for name in gone)]
 
 
 def load_evaluations(folder: Path) -> list[FinishedCell]:

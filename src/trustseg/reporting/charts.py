@@ -1,6 +1,8 @@
 """The figures of the scores: which series they show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any, Final
 
@@ -8,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from trustseg.metrics import error_of_kept, sparsification_from_counts
-from trustseg.reporting.cell_tables import load_calibration, load_histogram, load_training
+from trustseg.reporting.cell_tables import calibration_of, histograms_of, load_training
 from trustseg.reporting.checks import marked
 from trustseg.reporting.image_scores import Floats, ImageScores, per_image, read_scores
 from trustseg.reporting.labels import (
@@ -21,10 +23,10 @@ from trustseg.reporting.labels import (
     words,
 )
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, without_head
+from trustseg.reporting.series import Chart, Line, Panel, chart, curve, without
 from trustseg.statistics import Interval
 
-__all__ = ["CHARTS", "head_curve", "mean_risk_coverage", "risk_panels", "shift", "top_of"]
+__all__ = ["CHARTS", "head_curve", "head_panels", "mean_risk_coverage", "risk_panels", "shift", "up_to_the_highest"]
 
 _MOST_POINTS: Final = 200
 _REMOVED: Final = np.linspace(0.0, 0.99, 100)  # shares of pixels
@@ -34,6 +36,25 @@ _LOGGED: Final = {
     "validation_dice": "validation Dice, clean",
     "validation_robust_dice": "validation Dice, attacked",
 }
+
+
+def head_panels(
+    data: ReportData,
+    line_of: Callable[[str], Line | None],
+    x_label: str,
+    y_label: str,
+    *,
+    before: str = "",
+    heads: Collection[str] = (),
+    **limits: Any,  # noqa: ANN401 - of Panel
+) -> list[Panel]:
+    """Return a panel for each head, or some, with the lines of its variants that have one."""
+    panels = [
+        Panel(before + describe_head(head), x_label, y_label, tuple(filter(None, map(line_of, variants))), **limits)
+        for head, variants in data.results.heads.items()
+        if not heads or head in heads
+    ]
+    return [panel for panel in panels if panel.lines]
 
 
 def head_curve(
@@ -46,19 +67,22 @@ def head_curve(
     **drawn: Any,  # noqa: ANN401 - of curve
 ) -> Line:
     """Return the line of a variant for a panel of its head; attacked: marked in the legend if a check failed."""
-    look, label = _in_head(data, variant)
-    return curve(variant, x, intervals, look, label=marked(data.checks, variant, label) if attacked else label, **drawn)
+    return _in_head(data, curve(variant, x, intervals, data.looks[variant], **drawn), attacked=attacked)
 
 
-def _in_head(data: ReportData, variant: str) -> tuple[Look, str]:
-    """Return how a variant is drawn and called in a panel of its head."""
-    return data.looks[variant].of_one_head(), without_head(variant, data.results.head_of(variant))
+def _in_head(data: ReportData, line: Line, *, attacked: bool = False) -> Line:
+    """Return the line of a variant as it is drawn and called in a panel of its head."""
+    label = without(line.name, describe_head(data.results.head_of(line.name)))  # the panel's title says it
+    label = marked(data.checks, line.name, label) if attacked else label
+    return replace(line, look=replace(line.look, dash="solid"), label=label)
 
 
-def top_of(lines: Sequence[Line]) -> float:
-    """Return the upper limit of an axis of scores in [0, 1]: a little above the highest value and interval."""
+def up_to_the_highest(panels: Sequence[Panel]) -> list[Panel]:
+    """Return panels of scores in [0, 1] on one axis: to a little above the highest value and interval."""
+    lines = [line for panel in panels for line in panel.lines]
     ends = [end for line in lines for end in (*line.y, *line.high) if np.isfinite(end)]
-    return min(1.02, 1.08 * max(ends, default=1.0))
+    limits = (0.0, min(1.02, 1.08 * max(ends, default=1.0)))
+    return [replace(panel, y_range=limits) for panel in panels]
 
 
 def differences(data: ReportData) -> Chart:
@@ -68,7 +92,7 @@ def differences(data: ReportData) -> Chart:
     margin = 0.05 * (max(ends) - min(ends))
     limits = (min(ends) - margin, max(ends) + margin)
     panels = []
-    for condition in data.choices.conditions:
+    for condition in data.conditions:
         lines, rows = [], {}
         found = [item for item in shown if item.condition == condition]
         for height, item in zip(range(len(found), 0, -1), found, strict=True):
@@ -83,40 +107,29 @@ def differences(data: ReportData) -> Chart:
 
 def robustness(data: ReportData) -> Chart:
     """Return Dice against the budget, one panel for each attack and head."""
-    drawn = {
-        (attack, head): [_ladder(data, variant, attack) for variant in variants]
-        for attack in data.choices.attacks_with_curves
-        for head, variants in data.results.heads.items()
-    }
-    limits = (0.0, top_of([line for lines in drawn.values() for line in lines]))
-    panels = [
-        Panel(
-            f"{describe_attack(attack)}, {describe_head(head)}",
-            "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255",
-            "Dice per image",
-            tuple(lines),
-            y_range=limits,
-        )
-        for (attack, head), lines in drawn.items()
-    ]
-    return chart("robustness_dice", panels, max(2, len(data.results.heads)))
+    panels = []
+    with_curves = [attack for attack, rungs in data.attacks.items() if len(rungs) > 1]
+    for attack in with_curves or data.attacks:
 
+        def ladder(variant: str, attack: str = attack) -> Line:
+            held = data.evaluated(variant, data.curve(attack))
+            intervals = [data.score(variant, condition, "dice") for condition in held]
+            return head_curve(data, variant, [budget((attack, eps)) for _, eps in held], intervals, attacked=True)
 
-def _ladder(data: ReportData, variant: str, attack: str) -> Line:
-    held = data.evaluated(variant, data.choices.curve(attack))
-    intervals = [data.robustness[variant, condition]["dice"] for condition in held]
-    return head_curve(data, variant, [budget((attack, eps)) for _, eps in held], intervals, attacked=True)
+        label = "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255"
+        panels += head_panels(data, ladder, label, "Dice per image", before=f"{describe_attack(attack)}, ")
+    return chart("robustness_dice", up_to_the_highest(panels), max(2, len(data.results.heads)))
 
 
 def sparsification(data: ReportData) -> Chart:
     """Return the pixel sparsification curves and their gap to the oracle, clean and attacked."""
     curves, gaps, highest = [], [], 1.0
     removed = "share of least sure pixels removed"
-    for condition in data.choices.compared:
+    for condition in data.compared:
         title = describe_condition(condition)
         kept: list[Line] = []
         missed: list[Line] = []
-        for variant, measure in data.choices.measures.items():
+        for variant, measure in data.measures.items():
             model, oracle = mean_sparsification(data, variant, condition)
             if np.isnan(model).any():
                 continue
@@ -134,9 +147,9 @@ def sparsification(data: ReportData) -> Chart:
 def risk_coverage(data: ReportData) -> Chart:
     """Return mean 1 - Dice of the kept images against the share kept, clean and attacked."""
     drawn: dict[str, list[Line]] = {}
-    for condition in data.choices.compared:
+    for condition in data.compared:
         lines = drawn.setdefault(describe_condition(condition), [])
-        for variant, column in data.choices.columns.items():
+        for variant, column in data.columns.items():
             scores = read_scores(data.results, variant, condition, column)
             if scores.images:
                 coverage, risk = mean_risk_coverage(scores)
@@ -157,11 +170,11 @@ def reliability(data: ReportData) -> Chart:
     """Return the share of reference pixels against the mean probability per bin, clean and attacked."""
     target = data.results.target
     panels = []
-    for condition in data.choices.compared:
+    for condition in data.compared:
         lines = []
         for variant, look in data.looks.items():
-            frame = pl.concat([load_calibration(cell, condition) for cell in data.results.cells_of(variant)])
-            sums = frame.group_by("bin").agg(pl.exclude("patient", "bin").sum()).filter(pl.col("count") > 0).sort("bin")
+            frame = calibration_of(data.results.cells_of(variant), condition).drop("patient", "seed")
+            sums = frame.group_by("bin").agg(pl.exclude("bin").sum()).filter(pl.col("count") > 0).sort("bin")
             x, y = (sums[name] / sums["count"] for name in ("sum_probability", "sum_reference"))
             texts = [f"{count:,} pixels" for count in sums["count"]]
             lines.append(Line(variant, x.to_list(), y.to_list(), look, mode="lines+markers", texts=texts))
@@ -179,27 +192,22 @@ def shift(data: ReportData, *, names: bool = True) -> Chart:
     texts = {image: image if names else f"image {number}" for number, image in enumerate(images, start=1)}
     drawn: dict[tuple[str, str], list[Line]] = {}
     for variant in data.shifted:
-        key = data.results.head_of(variant), data.choices.columns[variant]
-        drawn.setdefault(key, []).append(_points(data, variant, texts))
+        column = data.columns[variant]
+        clean, attacked = (
+            per_image(data.results, variant, condition).select("image", column) for condition in data.compared
+        )
+        frame = clean.join(attacked, on="image", suffix="_attacked").drop_nulls().sort(column, "image")
+        frame = frame.gather_every(max(1, -(-len(frame) // _MOST_POINTS)))
+        x, y = (frame[name].to_list() for name in (column, f"{column}_attacked"))
+        hover = [texts[image] for image in frame["image"]]
+        line = _in_head(data, Line(variant, x, y, data.looks[variant], mode="markers", texts=hover))
+        drawn.setdefault((data.results.head_of(variant), column), []).append(line)
     labels = "uncertainty, clean image", "uncertainty, attacked image"
     panels = [
         Panel(f"{describe_head(head)}: {words(column)}", *labels, tuple(lines), diagonal=True)
         for (head, column), lines in drawn.items()
     ]
-    attack = describe_condition(data.choices.compared[-1])
-    return chart("shift", panels, attack=attack, most=_MOST_POINTS)
-
-
-def _points(data: ReportData, variant: str, texts: Mapping[str, str]) -> Line:
-    column = data.choices.columns[variant]
-    clean, attacked = (
-        per_image(data.results, variant, condition).select("image", column) for condition in data.choices.compared
-    )
-    frame = clean.join(attacked, on="image", suffix="_attacked").drop_nulls().sort(column, "image")
-    frame = frame.gather_every(max(1, -(-len(frame) // _MOST_POINTS)))
-    x, y = (frame[name].to_list() for name in (column, f"{column}_attacked"))
-    look, label = _in_head(data, variant)
-    return Line(variant, x, y, look, mode="markers", texts=[texts[image] for image in frame["image"]], label=label)
+    return chart("shift", panels, attack=describe_condition(data.compared[-1]), most=_MOST_POINTS)
 
 
 def training(data: ReportData) -> Chart:
@@ -208,42 +216,36 @@ def training(data: ReportData) -> Chart:
         variant: [log for cell in data.results.cells_of(variant) if (log := load_training(cell)) is not None]
         for variant in data.results.variants
     }
+
+    def line_of(variant: str, column: str) -> Line | None:
+        held = [log.select("epoch", pl.col(column).cast(pl.Float64)) for log in logs[variant] if column in log.columns]
+        if not held or (logged := pl.concat(held).drop_nulls()).is_empty():
+            return None
+        value = pl.col(column)
+        means = logged.group_by("epoch").agg(value.mean(), low=value.min(), high=value.max()).sort("epoch")
+        means = means.with_columns(pl.col("epoch") + 1)  # the log counts from 0, people count from 1
+        epochs, values, low, high = (means[name].to_list() for name in ("epoch", column, "low", "high"))
+        mode = "lines" if len(epochs) > 1 else "lines+markers"  # one validation is a point, not a line
+        return _in_head(data, Line(variant, epochs, values, data.looks[variant], low, high, mode))
+
     panels = []
-    for (head, variants), (column, title) in product(data.results.heads.items(), _LOGGED.items()):
-        lines = []
-        for variant in variants:
-            held = [
-                log.select("epoch", pl.col(column).cast(pl.Float64)).drop_nulls()
-                for log in logs[variant]
-                if column in log.columns
-            ]
-            if not sum(map(len, held)):
-                continue
-            value = pl.col(column)
-            means = pl.concat(held).group_by("epoch").agg(value.mean(), low=value.min(), high=value.max()).sort("epoch")
-            means = means.with_columns(pl.col("epoch") + 1)  # the log counts from 0, people count from 1
-            epochs, values, low, high = (means[name].to_list() for name in ("epoch", column, "low", "high"))
-            mode = "lines" if len(epochs) > 1 else "lines+markers"  # one validation is a point, not a line
-            look, label = _in_head(data, variant)
-            lines.append(Line(variant, epochs, values, look, low, high, mode, label=label))
-        if lines:
-            panels.append(Panel(f"{title}, {describe_head(head)}", "epoch", title.split(",")[0], tuple(lines)))
+    for head, (column, title) in product(data.results.heads, _LOGGED.items()):
+        of_column, label = partial(line_of, column=column), title.split(",")[0]
+        panels += head_panels(data, of_column, "epoch", label, before=f"{title}, ", heads=[head])
     return chart("training", panels, len(panels) // len(data.results.heads) or 1)
 
 
 def mean_sparsification(data: ReportData, variant: str, condition: ConditionKey) -> tuple[Floats, Floats]:
     """Return error left / initial error after removing each fraction: of the measure, of an oracle; seed means."""
     cells = data.results.cells_of(variant)
+    frame = histograms_of(cells, condition, data.measures[variant])
     curves = []
     for seed in sorted({cell.seed for cell in cells}):
-        frames = [
-            load_histogram(cell, condition, data.choices.measures[variant]) for cell in cells if cell.seed == seed
-        ]
-        sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
+        sums = frame.filter(seed=seed).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
         if sums.is_empty():  # a published run without tables of pixels
             return np.full_like(_REMOVED, np.nan), np.full_like(_REMOVED, np.nan)
-        curve = sparsification_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy(), _REMOVED)
-        curves.append((curve.model, curve.oracle))
+        found = sparsification_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy(), _REMOVED)
+        curves.append((found.model, found.oracle))
     model, oracle = np.mean(curves, axis=0)
     return model, oracle
 
@@ -262,10 +264,5 @@ def mean_risk_coverage(scores: ImageScores) -> tuple[Floats, Floats]:
 
 
 CHARTS: Final[tuple[Callable[[ReportData], Chart], ...]] = (
-    differences,
-    robustness,
-    sparsification,
-    risk_coverage,
-    reliability,
-    training,
+    *(differences, robustness, sparsification, risk_coverage, reliability, training),
 )

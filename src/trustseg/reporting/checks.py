@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 from trustseg.reporting.labels import words
 from trustseg.reporting.results import Results
-from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.run_files import MaskingCheck, MaskingChecks, checks_file, read_checked
 
-__all__ = ["MARK", "Check", "check_matrix", "check_table", "failures", "load_checks", "marked", "trust", "unchecked"]
+__all__ = ["MARK", "Check", "check_matrix", "failures", "load_checks", "marked", "trust", "unchecked"]
 
 MARK = "not trustworthy"
 
@@ -45,28 +44,28 @@ def load_checks(results: Results) -> tuple[Check, ...]:
     )
 
 
+def _by_variant(checks: Sequence[Check]) -> dict[str, list[Check]]:
+    return {name: [check for check in checks if check.variant == name] for name in _names(checks, "variant")}
+
+
+def _names(checks: Sequence[Check], of: str) -> list[str]:
+    return list(dict.fromkeys(getattr(check, of) for check in checks))
+
+
 def failures(checks: Sequence[Check]) -> dict[str, str]:
     """Return for each variant with a suspicious check which those are, in words."""
-    found: dict[str, dict[str, Check]] = {variant: {} for variant in dict.fromkeys(check.variant for check in checks)}
-    for check in sorted(checks, key=lambda check: check.excess):
-        if check.status == "suspicious":
-            found[check.variant][check.name] = check
-    return {
-        variant: ", ".join(
-            f"{words(name)} {check.value:.3g} (at most {check.threshold:.3g})" for name, check in failed.items()
-        )
-        for variant, failed in found.items()
-        if failed
-    }
+    found: dict[str, str] = {}
+    for variant, made in _by_variant(checks).items():
+        suspicious = sorted((check for check in made if check.status == "suspicious"), key=lambda check: check.excess)
+        worst = {check.name: check for check in suspicious}
+        texts = [f"{words(name)} {c.value:.3g} (at most {c.threshold:.3g})" for name, c in worst.items()]
+        found |= {variant: ", ".join(texts)} if texts else {}
+    return found
 
 
-def _not_run(checks: Sequence[Check], variant: str) -> dict[str, str]:
+def _not_run(made: Sequence[Check]) -> dict[str, str]:
     """Return the checks that were not run on every model of a variant, each with the reason."""
-    return {
-        check.name: check.meaning.removeprefix("not run: ")
-        for check in checks
-        if check.variant == variant and check.status == "not_run"
-    }
+    return {check.name: check.meaning.removeprefix("not run: ") for check in made if check.status == "not_run"}
 
 
 def trust(checks: Sequence[Check], variant: str) -> str | None:
@@ -82,25 +81,24 @@ def trust(checks: Sequence[Check], variant: str) -> str | None:
         >>> trust([*made, Check(name="transfer", figure=None, status="not_run", **about)], "beta")
         '2 of 3 checks passed, not run: transfer'
     """
-    made = [check for check in checks if check.variant == variant]
+    made = _by_variant(checks).get(variant)
     if not made:
         return None
     if any(check.status == "suspicious" for check in made):
         return MARK
-    names, left = {check.name for check in made}, _not_run(made, variant)
+    total, left = len(_names(made, "name")), _not_run(made)
     if not left:
-        return f"all {len(names)} checks passed"
-    return f"{len(names) - len(left)} of {len(names)} checks passed, not run: {', '.join(map(words, left))}"
+        return f"all {total} checks passed"
+    return f"{total - len(left)} of {total} checks passed, not run: {', '.join(map(words, left))}"
 
 
 def unchecked(checks: Sequence[Check]) -> dict[str, str]:
     """Return in words, for each variant, which checks were not run and why; none of variants that lack none."""
     found = {}
-    for variant in dict.fromkeys(check.variant for check in checks):
-        if left := _not_run(checks, variant):
-            names = {check.name for check in checks if check.variant == variant}
+    for variant, made in _by_variant(checks).items():
+        if left := _not_run(made):
             why = "; ".join(f"{words(name)}: {reason}" for name, reason in left.items())
-            found[variant] = f"{len(left)} of {len(names)} checks not run ({why})"
+            found[variant] = f"{len(left)} of {len(_names(made, 'name'))} checks not run ({why})"
     return found
 
 
@@ -109,34 +107,16 @@ def marked(checks: Sequence[Check], variant: str, label: str) -> str:
     return f"{label} ({MARK})" if trust(checks, variant) == MARK else label
 
 
-def check_table(checks: Sequence[Check]) -> Table:
-    """Return one row per model and check."""
-    rows: list[Row] = [
-        {
-            "variant": check.variant,
-            "model": check.model,
-            "check": words(check.name),
-            "figure": check.value,
-            "threshold": check.threshold,
-            "status": words(check.status),
-            "meaning": check.meaning,
-        }
-        for check in checks
-    ]
-    return make_table("checks", rows)
-
-
 def check_matrix(checks: Sequence[Check]) -> tuple[list[str], list[tuple[str, str, str, list[Check | None]]]]:
     """Return the variants, and for each check its name, threshold, meaning and the worst finding of each variant."""
-    variants = list(dict.fromkeys(check.variant for check in checks))
-    found = []
-    for name in dict.fromkeys(check.name for check in checks):
-        every = [check for check in checks if check.name == name]
+    variants, found = _by_variant(checks), []
+    for name in _names(checks, "name"):
         worst = [
-            max((check for check in every if check.variant == variant), key=lambda check: check.excess, default=None)
-            for variant in variants
+            max((check for check in made if check.name == name), key=lambda check: check.excess, default=None)
+            for made in variants.values()
         ]
+        every = [check for check in checks if check.name == name]
         run = [check for check in every if check.status != "not_run"] or every[:1]
         limit = " or ".join(f"{threshold:.3g}" for threshold in sorted({check.threshold for check in run}))
         found.append((words(name), limit, run[0].meaning, worst))
-    return variants, found
+    return list(variants), found

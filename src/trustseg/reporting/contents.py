@@ -4,17 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from trustseg.reporting import charts, robustness, score_tables, shifted
-from trustseg.reporting.checks import check_table
-from trustseg.reporting.deferral import Deferrals, deferral_tables, policy_limits, read_deferrals, unnoticed_table
+from trustseg.reporting import charts, hypotheses, robustness, score_tables, shifted
+from trustseg.reporting.deferral import Deferrals, deferral_tables, policy_limits, read_deferrals, unnoticed
 from trustseg.reporting.deferral_charts import deferral_charts
 from trustseg.reporting.detection import TAU, finder_table, population_tables, populations_of
-from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, dose_chart, dose_table, hypothesis_table
 from trustseg.reporting.overview import summary
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
-from trustseg.reporting.subgroups import subgroup_table
-from trustseg.reporting.survival import read_brackets, survival_chart, survival_table
+from trustseg.reporting.subgroups import subgroups
+from trustseg.reporting.survival import read_brackets, survival, survival_chart
 from trustseg.reporting.tables import Table
 
 __all__ = ["STEPS", "Contents", "build_contents", "limits"]
@@ -27,14 +25,14 @@ _TABLES: Final[tuple[Callable[[ReportData], Table], ...]] = (
     robustness.area_table,
     robustness.worst_case_table,
     robustness.trade_off_table,
-    shifted.corruption_table,
-    shifted.shift_table,
+    shifted.corruption,
+    shifted.shifts,
 )
 _DRAWN_TABLES: Final[Mapping[str, Callable[[ReportData, Table], Chart]]] = {
     "trade_off": robustness.trade_off_chart,
     "corruption": shifted.corruption_chart,
     "shifts": shifted.shift_chart,
-    "dose_response": dose_chart,
+    "dose_response": hypotheses.dose_chart,
 }
 
 
@@ -44,7 +42,7 @@ class Contents:
 
     tables: dict[str, Table]
     charts: dict[str, Chart]
-    outcomes: list[Outcome]
+    outcomes: list[hypotheses.Outcome]
     deferrals: Deferrals
     tau: float
 
@@ -59,28 +57,23 @@ def build_contents(
         names: whether points that are images are named; else they are numbered.
         report: called with the number of steps done, ``STEPS`` in the end.
     """
-    tables = [check_table(data.checks), *(build(data) for build in _TABLES)]
+    tables = [build(data) for build in _TABLES]
     report(1)
     drawn = [charts.shift(data, names=names), *(build(data) for build in (*charts.CHARTS, robustness.worst_case_chart))]
     report(2)
     deferrals, brackets = read_deferrals(data), read_brackets(data.results)
-    tables += [*deferral_tables(data, deferrals), unnoticed_table(data, deferrals), subgroup_table(data, deferrals)]
+    tables += [*deferral_tables(data, deferrals), unnoticed(data, deferrals), subgroups(data, deferrals)]
     drawn += [*deferral_charts(data, deferrals), survival_chart(data, brackets)]
     report(3)
-    outcomes = answer_hypotheses(data)
+    outcomes = hypotheses.answer_hypotheses(data)
     tau = next((policy.tau for policy in deferrals.all_policies()), TAU)
-    tables += [*population_tables(data), finder_table(data, tau=tau), survival_table(data, brackets)]
-    tables += [hypothesis_table(outcomes), dose_table(data)]
+    tables += [*population_tables(data), finder_table(data, tau=tau), survival(data, brackets)]
+    tables += [hypotheses.hypotheses(data, outcomes), hypotheses.dose_response(data)]
     shown = {table.key: table for table in tables if table.rows}
     drawn += [draw(data, shown[key]) for key, draw in _DRAWN_TABLES.items() if key in shown]
     report(STEPS)
-    return Contents(
-        shown,
-        {chart.key: chart for chart in drawn if any(panel.lines for panel in chart.panels)},
-        outcomes,
-        deferrals,
-        tau,
-    )
+    figures = {chart.key: chart for chart in drawn if any(panel.lines for panel in chart.panels)}
+    return Contents(shown, figures, outcomes, deferrals, tau)
 
 
 def limits(data: ReportData, deferrals: Deferrals) -> list[str]:

@@ -11,11 +11,17 @@ import polars as pl
 from trustseg.deferral import HOLDS, Policy, load_policy
 from trustseg.errors import DataError
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.condition_means import means_of, values_under
 from trustseg.reporting.deployed import SCORE, deployed, is_deployed
-from trustseg.reporting.image_scores import UNDEFINED, rank_correlation, read_scores, told_apart
+from trustseg.reporting.image_scores import (
+    UNDEFINED,
+    means_of,
+    rank_correlation,
+    read_scores,
+    told_apart,
+    values_under,
+)
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
-from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.report_data import ReportData, tabulated
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import FEW_PATIENTS, Interval, bootstrap_mean
@@ -32,7 +38,7 @@ __all__ = [
     "observe",
     "policy_limits",
     "read_deferrals",
-    "unnoticed_table",
+    "unnoticed",
 ]
 
 _SCORES: Final = ("review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
@@ -70,10 +76,13 @@ class Deferrals:
         """What the policies bound, and by how much; more than one if they differ."""
         return list(dict.fromkeys((policy.target, policy.at_most) for policy in self.all_policies()))
 
-    def all_policies(self) -> Iterator[Policy]:
-        """Yield every policy."""
-        for found in self.policies.values():
-            yield from found.values()
+    def all_policies(self) -> list[Policy]:
+        """Return every policy."""
+        return [policy for found in self.policies.values() for policy in found.values()]
+
+    def first_policy(self, variant: str) -> Policy:
+        """Return the policy of a variant's first run; those of the others differ in the threshold alone."""
+        return next(iter(self.policies[variant].values()))
 
     def score(self, variant: str, condition: ConditionKey, name: str) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
@@ -104,8 +113,8 @@ def read_deferrals(data: ReportData) -> Deferrals:
 
 def headline_conditions(data: ReportData) -> list[ConditionKey]:
     """Return clean, and every attack at its budget nearest to the one of the headline."""
-    attacks = data.choices.attacks.items()
-    return [CLEAN, *((name, min(rungs, key=lambda eps: abs(eps - data.choices.eps))) for name, rungs in attacks)]
+    attacks = data.attacks.items()
+    return [CLEAN, *((name, min(rungs, key=lambda eps: abs(eps - data.eps))) for name, rungs in attacks)]
 
 
 def aim(target: str, at_most: float, *, name: str = "foreground") -> str:
@@ -145,7 +154,7 @@ def deferral_tables(data: ReportData, deferrals: Deferrals) -> tuple[Table, ...]
     return (
         data.table("deferral_policies", policies),
         data.table("deferral", [achieved[place] for place in usual]),
-        data.table("deferral_all", list(achieved.values())),
+        data.table("deferral_all", achieved.values()),
     )
 
 
@@ -155,11 +164,8 @@ def observe(policy: Policy, decided: pl.DataFrame, *, draws: int) -> Interval:
     The unit is a patient of a run, as in ``fit_policy``: the mean share of their images that are sent to a human; or,
     of the patients with a kept image (of foreground, for ``missed_lesions``), the share with a kept one that failed.
     """
-    rows = decided
-    if policy.target == "missed_lesions":
-        rows = rows.filter(pl.col("mask_px") > 0)
-    elif policy.target == "risk":
-        rows = rows.filter(~pl.col("review"))
+    counted = {"missed_lesions": pl.col("mask_px") > 0, "risk": ~pl.col("review")}
+    rows = decided.filter(counted.get(policy.target, pl.lit(True)))
     share = pl.col("review").mean() if policy.target == "review_rate" else kept_failures(policy.tau).any()
     of_patients = rows.group_by("cell", "patient", maintain_order=True).agg(share=share.cast(pl.Float64))
     if of_patients.is_empty():
@@ -181,9 +187,9 @@ def kept_promise(at_most: float, observed: Interval) -> str:
     return "above the promise" if observed.low > at_most else "above the promise, which the interval includes"
 
 
-def unnoticed_table(data: ReportData, deferrals: Deferrals) -> Table:
-    """Return undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
-    rows: list[Row] = []
+@tabulated
+def unnoticed(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
+    """Yield undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
     for variant, decided in deferrals.decided.items():
         held = [CLEAN, *data.evaluated(variant, compared_attacks(data))]
         seen = replace(data.results, records=decided)
@@ -193,45 +199,38 @@ def unnoticed_table(data: ReportData, deferrals: Deferrals) -> Table:
         harms, rates = (means_of(table, draws=data.draws) for table in (harm, reviewed))
         for column, condition in enumerate(held if len(held) > 1 else ()):
             before, after = scores.values[:, 0], scores.values[:, column]
-            ranked = read_scores(seen, variant, condition, SCORE)
-            rows.append(
-                {
-                    "variant": variant,
-                    "condition": describe_condition(condition),
-                    "undetected": harms[column] if column else None,
-                    "deferral": rates[column],
-                    "correlation": rank_correlation(ranked, draws=data.draws),
-                    "detection": told_apart(before, after, scores.patients, draws=data.draws) if column else None,
-                    "trust": data.trust(variant, condition),
-                }
-            )
-    return data.table("unnoticed", rows)
+            yield {
+                "variant": variant,
+                "condition": describe_condition(condition),
+                "undetected": harms[column] if column else None,
+                "deferral": rates[column],
+                "correlation": rank_correlation(read_scores(seen, variant, condition, SCORE), draws=data.draws),
+                "detection": told_apart(before, after, scores.patients, draws=data.draws) if column else None,
+                "trust": data.trust(variant, condition),
+            }
 
 
 def describe_deferral(data: ReportData, deferrals: Deferrals) -> list[str]:
     """Return, for each variant, what the policy lets pass clean and under the attack that gets most past it."""
+
+    def passed(variant: str, condition: ConditionKey) -> str:
+        shares = (deferrals.score(variant, condition, name).value for name in ("review_rate", "undetected_failures"))
+        return "{:.0f} % sent to a human, {:.0f} % kept and failed".format(*(100 * share for share in shares))
+
     found = []
     for variant in deferrals.policies:
         attacked = [each for each in headline_conditions(data)[1:] if (variant, each) in deferrals.scores]
-        worst = max(
-            attacked, key=lambda each: deferrals.score(variant, each, "undetected_failures").value, default=None
-        )
-        text = f"{variant}: clean, {_passed(deferrals, variant, CLEAN)}"
-        if worst:
-            text += f"; under {describe_condition(worst)}, {_passed(deferrals, variant, worst)}"
+        failed = {each: deferrals.score(variant, each, "undetected_failures").value for each in attacked}
+        text = f"{variant}: clean, {passed(variant, CLEAN)}"
+        if worst := max(failed, key=lambda each: failed[each], default=None):
+            text += f"; under {describe_condition(worst)}, {passed(variant, worst)}"
         found.append(f"{text}.")
     return found
 
 
-def _passed(deferrals: Deferrals, variant: str, condition: ConditionKey) -> str:
-    shares = (deferrals.score(variant, condition, name).value for name in ("review_rate", "undetected_failures"))
-    reviewed, failed = (f"{100 * share:.0f} %" for share in shares)
-    return f"{reviewed} sent to a human, {failed} kept and failed"
-
-
 def policy_limits(deferrals: Deferrals) -> Iterator[str]:
     """Yield which limits apply to the policies of a study, a sentence each."""
-    policies = list(deferrals.all_policies())
+    policies = deferrals.all_policies()
     if not policies:
         yield "No deferral policy was fitted: how many cases a human would have to look at is not known."
         return

@@ -1,24 +1,19 @@
 """Deferral as figures: what an attack does to it, and the policy's operating point on the risk-coverage curve."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.charts import head_curve, mean_risk_coverage, risk_panels
+from trustseg.reporting.charts import head_curve, head_panels, mean_risk_coverage, risk_panels
 from trustseg.reporting.deferral import Deferrals, aim, headline_conditions
-from trustseg.reporting.image_scores import read_scores
-from trustseg.reporting.labels import (
-    ConditionKey,
-    attack_entries,
-    budget,
-    describe_attack,
-    describe_condition,
-    describe_head,
-    is_l2,
-)
+from trustseg.reporting.image_scores import numbers, read_scores
+from trustseg.reporting.labels import ConditionKey, attack_entries, budget, describe_attack, describe_condition, is_l2
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Look, Panel, chart
 from trustseg.reporting.shifted import severities_of
@@ -55,25 +50,38 @@ def under_attack(data: ReportData, deferrals: Deferrals) -> Chart:
     targets, name = deferrals.targets, data.results.target
     failures = "missed_lesions" if [bounded for bounded, _ in targets] == ["missed_lesions"] else "undetected_failures"
     attacks = _attacks_shown(data)
-    heads = list(dict.fromkeys(map(data.results.head_of, deferrals.policies)))
+
+    def ladder(variant: str, attack: str, score: str) -> Line | None:
+        if variant not in deferrals.policies:
+            return None
+        held = [each for each in data.curve(attack) if (variant, each) in deferrals.scores]
+        intervals = [deferrals.score(variant, condition, score) for condition in held]
+        return head_curve(data, variant, [budget((attack, eps)) for _, eps in held], intervals)
+
     panels = []
     for score in ("review_rate", failures, "residual_risk"):
-        drawn = {(head, attack): _ladders(data, deferrals, attack, score, head) for head in heads for attack in attacks}
-        ends = [e for lines in drawn.values() for line in lines for e in (*line.y, *line.high) if np.isfinite(e)]
-        if len(targets) == 1 and _BOUNDED[targets[0][0]] == score:
-            bound = targets[0][1]
-            for lines in drawn.values():
-                if longest := max((line.x for line in lines), key=len, default=()):
-                    ends.append(bound)
-                    lines.append(Line("target", [longest[0], longest[-1]], [bound] * 2, _TARGET))
-        limits = (0.0, min(1.03, 1.1 * max([0.1, *ends])))
-        for (head, attack), lines in drawn.items():
-            label = "L2 norm" if is_l2(attack) else "budget, grey levels of 255"
-            title = f"{describe_attack(attack)}, {describe_head(head)}"
-            axis = _AXES[score].format(target=name)
-            panels.append(Panel(title, label, axis, tuple(lines), y_range=limits))
+        row = []
+        for head, attack in product(data.results.heads, attacks):
+            labels = "L2 norm" if is_l2(attack) else "budget, grey levels of 255", _AXES[score].format(target=name)
+            of_attack = partial(ladder, attack=attack, score=score)
+            row += head_panels(data, of_attack, *labels, before=f"{describe_attack(attack)}, ", heads=[head])
+        is_bounded = len(targets) == 1 and _BOUNDED[targets[0][0]] == score
+        panels += _with_target(row, targets[0][1] if is_bounded else None)
     aims = "; ".join(aim(*target, name=name) for target in targets)
     return chart("deferral", panels, max(2, len(attacks)), aims=aims)
+
+
+def _with_target(panels: Sequence[Panel], bound: float | None) -> list[Panel]:
+    """Return panels on one scale, with a line at what is bounded, if it is."""
+    lines = [line for panel in panels for line in panel.lines]
+    ends = [end for line in lines for end in (*line.y, *line.high) if np.isfinite(end)]
+    limits = (0.0, min(1.03, 1.1 * max([0.1, bound or 0.0, *ends])))
+    found = []
+    for panel in panels:
+        x = max((line.x for line in panel.lines), key=len)
+        target = () if bound is None or not x else (Line("target", [x[0], x[-1]], [bound] * 2, _TARGET),)
+        found.append(replace(panel, lines=(*panel.lines, *target), y_range=limits))
+    return found
 
 
 def operating_points(data: ReportData, deferrals: Deferrals, conditions: Sequence[ConditionKey]) -> list[Panel]:
@@ -81,33 +89,26 @@ def operating_points(data: ReportData, deferrals: Deferrals, conditions: Sequenc
     drawn: dict[str, list[Line]] = {}
     for condition in conditions:
         lines = drawn.setdefault(describe_condition(condition), [])
-        for variant, found in deferrals.policies.items():
-            policy, look = next(iter(found.values())), data.looks[variant]
-            scores = read_scores(data.results, variant, condition, policy.column)
+        for variant in deferrals.policies:
+            look = data.looks[variant]
+            scores = read_scores(data.results, variant, condition, deferrals.first_policy(variant).column)
             if not scores.images:
                 continue
             coverage, risk = mean_risk_coverage(scores)
             lines.append(Line(variant, coverage.tolist(), risk.tolist(), look))
-            kept, error = _operating_point(deferrals.decided[variant], condition)
+            rows = deferrals.decided[variant].filter(at(condition), pl.col("mask_px") > 0)
+            kept = rows.filter(~pl.col("review"))
+            error = float(np.mean(1 - numbers(kept, "dice"))) if len(kept) else float("nan")
             if np.isfinite(error):
-                mode, texts = "lines+markers", [f"the policy keeps {100 * kept:.0f} %"]
-                point = Line(f"{variant}: policy", [kept], [error], look, (), (), mode, texts, variant)
-                lines.append(point)
+                share = len(kept) / len(rows)
+                mode, texts = "lines+markers", [f"the policy keeps {100 * share:.0f} %"]
+                lines.append(Line(f"{variant}: policy", [share], [error], look, mode=mode, texts=texts, label=variant))
     return risk_panels(drawn, 1.03)
-
-
-def _ladders(data: ReportData, deferrals: Deferrals, attack: str, score: str, head: str) -> list[Line]:
-    lines = []
-    for variant in (name for name in data.results.heads[head] if name in deferrals.policies):
-        held = [each for each in data.choices.curve(attack) if (variant, each) in deferrals.scores]
-        intervals = [deferrals.score(variant, condition, score) for condition in held]
-        lines.append(head_curve(data, variant, [budget((attack, eps)) for _, eps in held], intervals))
-    return lines
 
 
 def _attacks_shown(data: ReportData) -> list[str]:
     """Return the attacks of the figure: the one of the headline, those aimed at the uncertainty, then the others."""
-    attacks, first = list(data.choices.attacks), data.choices.attack
+    attacks, first = list(data.attacks), data.attack
     aimed = tuple(name for name, entry in attack_entries().items() if entry.takes("score"))
     adaptive = [name for name in attacks if name.startswith(aimed)]
     return list(dict.fromkeys([*([first] if attacks else []), *adaptive, *attacks]))[:_MOST_ATTACKS]
@@ -125,11 +126,3 @@ def _worst_shifts(data: ReportData, deferrals: Deferrals) -> list[ConditionKey]:
         return float(np.mean([score.value for score in scores]))
 
     return sorted(conditions, key=lambda condition: (-failed(condition), condition))[:_MOST_SHIFTS]
-
-
-def _operating_point(decided: pl.DataFrame, condition: ConditionKey) -> tuple[float, float]:
-    """Return the share kept of the images with foreground and their mean 1 - Dice, NaN if none is kept."""
-    rows = decided.filter(at(condition), pl.col("mask_px") > 0)
-    kept = rows.filter(~pl.col("review"))
-    risk = 1 - kept["dice"].cast(pl.Float64).to_numpy()
-    return len(kept) / max(1, len(rows)), float(risk.mean()) if len(kept) else float("nan")

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from scipy import sparse
 
 from trustseg.deferral.ranking import AURC, auroc_of_failures, normalised_aurc
 from trustseg.metrics import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
@@ -23,7 +23,7 @@ from trustseg.reporting.image_scores import (
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
-from trustseg.reporting.tables import Row, Table, Value
+from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval, bootstrap_contrast, bootstrap_mean, spearman
 
 __all__ = ["TAU", "finder_table", "population_tables", "populations_of", "same_orders"]
@@ -42,16 +42,17 @@ def finder_table(data: ReportData, *, tau: float = TAU) -> Table:
     A Dice below tau is a failure. ``naurc`` is 0 for an oracle and 1 for a random order; ``size`` is Spearman's
     correlation with the predicted area, the mean over seeds.
     """
-    rows: list[Row] = []
     measured = {"aurc": AURC, "naurc": normalised_aurc, "auroc": auroc_of_failures(tau)}
+    rows: list[Row] = []
     for variant in data.results.variants:
-        mine: list[tuple[float, str, dict[str, Value]]] = []
-        for column, scores in _clean_scores(data.results, variant, least=1).items():
-            found = {name: ranking_of(scores, score, draws=data.draws) for name, score in measured.items()}
+        found = {
+            column: {name: ranking_of(scores, score, draws=data.draws) for name, score in measured.items()}
+            for column, scores in _clean_scores(data.results, variant, least=1).items()
+        }
+        order = sorted(found, key=lambda column: (np.nan_to_num(found[column]["aurc"].value, nan=np.inf), column))
+        for place, column in enumerate(order, start=1):
             size = _size_correlation(data.results, variant, column)
-            mine.append((float(np.nan_to_num(found["aurc"].value, nan=np.inf)), column, {**found, "size": size}))
-        for place, (_, column, row) in enumerate(sorted(mine, key=lambda each: each[:2]), start=1):
-            rows.append({"variant": variant, "place": place, "score": words(column), **row})
+            rows.append({"variant": variant, "place": place, "score": words(column), **found[column], "size": size})
     return data.table("aggregations", rows, tau=f"{tau:g}")
 
 
@@ -101,18 +102,19 @@ def population_tables(data: ReportData) -> tuple[Table, ...]:
     The patients of the test images and of a population are drawn apart.
     """
     areas: list[Row] = []
-    usual: list[Row] = []
     every: list[Row] = []
+    usual: list[Row] = []
     for name, variant in product(populations_of(data.results), data.results.variants):
         rows = data.results.populations.filter(pl.col("condition") == name)
         mine = rows.filter(pl.col("variant") == variant)
         if mine.is_empty():
             continue
-        patients, claimed = patients_of(mine), mine["predicted_px"].cast(pl.Float64).to_numpy()
-        area = bootstrap_mean(claimed / mine["pixels"].to_numpy(), patients, draws=data.draws)
+        population, patients = words(name), patients_of(mine)
+        claimed, pixels = numbers(mine, "predicted_px"), mine["pixels"].to_numpy()
+        area = bootstrap_mean(claimed / pixels, patients, draws=data.draws)
         areas.append(
             {
-                "population": words(name),
+                "population": population,
                 "images": rows["image"].n_unique(),
                 "patients": area.patients,
                 "variant": variant,
@@ -121,56 +123,41 @@ def population_tables(data: ReportData) -> tuple[Table, ...]:
             }
         )
         for column in data.results.score_columns(variant):
-            if found := _detection(data.results, mine, variant, column, data.draws):
-                every.append({"population": words(name), "variant": variant, "score": words(column), **found})
-                if column in data.choices.all_columns[variant].values():
-                    usual.append(every[-1])
+            if found := _detection(data.results, mine, variant, column):
+                every.append({"population": population, "variant": variant, "score": words(column), **found})
+                usual += every[-1:] if column in data.all_columns[variant].values() else []
     tables = {"population_area": areas, "populations": usual, "populations_all": every}
     return tuple(data.table(key, rows) for key, rows in tables.items())
 
 
-def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: str, draws: int) -> dict[str, Interval]:
+def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: str) -> dict[str, Interval]:
     """Return how well a score tells images from the clean test images; those of the runs of a variant are averaged."""
     clean = results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
     known, other = (frame.drop_nulls(column).filter(pl.col(column).is_finite()) for frame in (clean, elsewhere))
     if not len(known) or not len(other):
         return {}
-    runs = sorted(set(known["cell"]) & set(other["cell"]))
-    parts = [_blocks(known, other, column, run) for run in runs]
+    parts = [_blocks(known, other, column, run) for run in sorted(set(known["cell"]) & set(other["cell"]))]
 
     def statistic_of(score: RankingScore) -> Callable[[Floats, Floats], Floats]:
         def statistic(times: Floats, other_times: Floats) -> Floats:
-            blocks = [(_grouped(times, a), _grouped(other_times, b)) for a, b in parts]
+            blocks = [(times @ first, other_times @ second) for first, second in parts]
             values = [score(negative + positive, positive) for negative, positive in blocks]
             return np.asarray(np.mean(values, axis=0), np.float64)
 
         return statistic
 
     patients = patients_of(known), patients_of(other)
-    return {name: bootstrap_contrast(statistic_of(score), *patients, draws=draws) for name, score in _SCORES.items()}
+    return {
+        name: bootstrap_contrast(statistic_of(score), *patients, draws=results.draws) for name, score in _SCORES.items()
+    }
 
 
-class _Sorted(NamedTuple):
-    """Rows of one sample in rising order of the score, and where each block of equal scores begins and ends (K,)."""
-
-    rows: NDArray[np.intp]
-    begin: NDArray[np.intp]
-    end: NDArray[np.intp]
-
-
-def _blocks(known: pl.DataFrame, other: pl.DataFrame, column: str, run: str) -> tuple[_Sorted, _Sorted]:
-    samples = [(np.flatnonzero(frame["cell"].to_numpy() == run), frame[column].to_numpy()) for frame in (known, other)]
-    edges = np.unique(np.concatenate([values[rows] for rows, values in samples]))
+def _blocks(known: pl.DataFrame, other: pl.DataFrame, column: str, run: str) -> tuple[sparse.csr_array, ...]:
+    """Return which rows of a run lie in which of K blocks of equal scores, in rising order, (N, K) of each sample."""
+    values = np.unique(pl.concat([frame.filter(cell=run)[column] for frame in (known, other)]))
     found = []
-    for rows, values in samples:
-        order = rows[np.argsort(values[rows], kind="stable")]
-        ends = [np.searchsorted(values[order], edges, side=side) for side in ("left", "right")]
-        found.append(_Sorted(order, ends[0], ends[1]))
-    return found[0], found[1]
-
-
-def _grouped(times: Floats, blocks: _Sorted) -> Floats:
-    """Return how many drawn rows lie in each block (D, K)."""
-    total = np.zeros((len(times), len(blocks.rows) + 1))
-    np.cumsum(times[:, blocks.rows], axis=1, out=total[:, 1:])
-    return total[:, blocks.end] - total[:, blocks.begin]
+    for frame in (known, other):
+        rows = np.flatnonzero(frame["cell"].to_numpy() == run)
+        places = np.searchsorted(values, frame[column].to_numpy()[rows])
+        found.append(sparse.csr_array((np.ones(len(rows)), (rows, places)), shape=(len(frame), len(values))))
+    return tuple(found)

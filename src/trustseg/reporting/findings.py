@@ -12,6 +12,7 @@ from trustseg.reporting.cell_tables import at
 from trustseg.reporting.cells import FinishedCell, section
 from trustseg.reporting.checks import MARK, failures
 from trustseg.reporting.deferral import Deferrals, aim, headline_conditions, kept_failures, kept_promise
+from trustseg.reporting.differences import compare_values
 from trustseg.reporting.labels import (
     CLEAN,
     ConditionKey,
@@ -22,13 +23,13 @@ from trustseg.reporting.labels import (
     is_l2,
 )
 from trustseg.reporting.overview import covered
-from trustseg.reporting.paired_scores import compare_values
-from trustseg.reporting.report_data import FEW_TRAININGS, ReportData
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import is_generated
-from trustseg.statistics import FEW_PATIENTS, Comparison, Interval
+from trustseg.statistics import FEW_PATIENTS, Interval
 
 __all__ = ["find_caveats", "strongest_facts", "use_and_population"]
 
+FEW_TRAININGS: Final = 3  # fewer seeds than this say next to nothing of how much trainings differ
 _FAILS: Final = "The deferral policy fails"
 _UNSTATED: Final = "Not stated (report.intended_use). Research use: no decision on a patient may rest on these models."
 # A rise of mean Dice under a stronger attack that noise of the attack does not explain (robustness checks S2 and S4).
@@ -60,7 +61,7 @@ def _few(data: ReportData) -> Iterator[str]:
     elif doubtful := [
         variant
         for variant in results.variants
-        if any(found.warning for found in data.robustness.get((variant, CLEAN), {}).values())
+        if any(data.score(variant, CLEAN, metric).warning for metric in ("dice", "iou"))
     ]:
         yield f"A few patients decide the Dice of {', '.join(doubtful)}; its intervals may cover less than 95 %."
     single = [variant for variant in results.variants if not results.is_mixture(variant)]
@@ -85,9 +86,9 @@ def _sources(data: ReportData) -> Iterator[str]:
 
 def _rises(data: ReportData) -> Iterator[str]:
     for variant in data.results.variants:
-        for attack in data.choices.attacks:
-            for smaller, larger in pairwise(data.evaluated(variant, data.choices.curve(attack))):
-                before, after = (data.robustness[variant, condition]["dice"].value for condition in (smaller, larger))
+        for attack in data.attacks:
+            for smaller, larger in pairwise(data.evaluated(variant, data.curve(attack))):
+                before, after = (data.score(variant, condition, "dice").value for condition in (smaller, larger))
                 if after > before + _RISE:
                     yield (
                         f"{variant}: Dice rises from {before:.3f} ({describe_condition(smaller)}) to {after:.3f} "
@@ -99,11 +100,11 @@ def _one_step(data: ReportData) -> Iterator[str]:
     """Compare FGSM with PGD, which shows masked gradients and catastrophic overfitting."""
     for variant in data.results.variants:
         gaps = {}
-        for eps in data.choices.attacks.get("pgd", ()):
-            fgsm, pgd = (data.robustness.get((variant, (name, eps))) for name in ("fgsm", "pgd"))
-            if not fgsm or not pgd:
+        for eps in data.attacks.get("pgd", ()):
+            held = data.evaluated(variant, [("fgsm", eps), ("pgd", eps)])
+            if len(held) < 2:
                 continue
-            single, iterated = fgsm["dice"].value, pgd["dice"].value
+            single, iterated = (data.score(variant, condition, "dice").value for condition in held)
             gaps[eps] = single - iterated
             if iterated > single + _RISE:
                 yield (
@@ -170,11 +171,18 @@ def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferra
         if not found:
             yield f"No {kind} was measured: what the deferral policy lets pass under one is not known."
             continue
-        added = {place: _added_failures(deferrals, *place, draws) for place in found}
+        added = {}
+        for variant, condition in found:
+            decided = deferrals.decided[variant]
+            failed = kept_failures(deferrals.first_policy(variant).tau).cast(pl.Float64)
+            changed, unchanged = (decided.filter(at(place)).with_columns(value=failed) for place in (condition, CLEAN))
+            added[variant, condition] = compare_values(changed, unchanged, draws=draws)
         clearly = [place for place in found if added[place].interval.low > 0]
         variant, condition = worst = max(clearly or found, key=lambda place: found[place].value)
         clean = kept[variant, CLEAN]
-        others = [value.value for (_, other), value in found.items() if other == condition]
+        shares = [f"{100 * value.value:.0f}" for (_, other), value in found.items() if other == condition]
+        low, high = min(shares, key=float), max(shares, key=float)
+        span = f"; {low} to {high} % over the variants" if low != high else ""
         share = f"{_percent(found[worst])} of the images fail and no human is asked"
         trainings = added[worst].trainings
         covers = f", over patients and {trainings} trainings" if trainings > 1 else ""
@@ -183,7 +191,7 @@ def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferra
         if clearly:
             yield (
                 f"{_FAILS} under {describe_condition(condition)}: {share}, against {_percent(clean)} "
-                f"of the unchanged images; {difference} ({variant}{_range(others)})."
+                f"of the unchanged images; {difference} ({variant}{span})."
             )
         else:
             yield (
@@ -192,26 +200,12 @@ def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferra
             )
 
 
-def _added_failures(deferrals: Deferrals, variant: str, condition: ConditionKey, draws: int) -> Comparison:
-    """Return the share of images that fail unseen under a condition minus that of the same images unchanged."""
-    decided = deferrals.decided[variant]
-    tau = next(iter(deferrals.policies[variant].values())).tau
-    failed = kept_failures(tau).cast(pl.Float64)
-    changed, clean = (decided.filter(at(place)).with_columns(value=failed) for place in (condition, CLEAN))
-    return compare_values(changed, clean, draws=draws)
-
-
-def _range(shares: Sequence[float]) -> str:
-    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
-    return f"; {low} to {high} % over the variants" if low != high else ""
-
-
 def _promises(data: ReportData, deferrals: Deferrals) -> Iterator[str]:
     """Yield, for each aim, what came out on unchanged images where it applies: the variant furthest above it."""
     found: dict[str, dict[str, Interval]] = {}
     bounds: dict[str, float] = {}
-    for variant, policies in deferrals.policies.items():
-        policy = next(iter(policies.values()))
+    for variant in deferrals.policies:
+        policy = deferrals.first_policy(variant)
         if (variant, CLEAN) in deferrals.observed and deferrals.applies(variant, CLEAN):
             words = aim(policy.target, policy.at_most, name=data.results.target)
             found.setdefault(words, {})[variant] = deferrals.observed[variant, CLEAN]

@@ -13,14 +13,13 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trustseg.errors import DataError
-from trustseg.files import replacing
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.cells import FinishedCell
+from trustseg.reporting.drawing import save_figure
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
 from trustseg.reporting.results import Results
 
@@ -170,7 +169,6 @@ _PART_TITLES: Final = tuple(f"{of}{part}" for of in ("", "attacked: ") for part 
 REFERENCE_COLOUR: Final = "#00d5ff"
 PREDICTED_COLOUR: Final = "#ff5db1"
 _UNSURE: Final = "#ffd400"
-_PRINT_DPI: Final = 300
 _TILE_INCHES: Final = 1.45
 _GAP_INCHES: Final = 0.05
 _LABEL_INCHES: Final = 0.95
@@ -200,12 +198,7 @@ def write_cases(cases: Sequence[Case], folder: Path) -> None:
     for path in [*folder.glob("case_*.pdf"), *folder.glob("case_*.png")]:
         path.unlink()
     for case in cases:
-        figure = _figure(case.tiles, _TITLES, _draw_tile)
-        with replacing(folder / f"case_{case.rank}.pdf") as temporary:
-            FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]  # matplotlib's
-        figure.dpi = _PRINT_DPI
-        with replacing(folder / f"case_{case.rank}.png") as temporary:
-            FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]  # matplotlib's
+        save_figure(_figure(case.tiles, _TITLES, _draw_tile), folder / f"case_{case.rank}")
 
 
 def _jpeg(figure: Figure, dpi: int) -> bytes:

@@ -9,7 +9,7 @@ every variant and condition. Where the reference mask is empty, the area predict
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,16 +29,23 @@ from trustseg.statistics import (
     bootstrap_mean,
     bootstrap_ratio,
     bootstrap_statistic,
+    draw_patients,
     spearman_of_blocks,
 )
+from trustseg.statistics.interval import percentile_interval
 
 __all__ = [
+    "DICE",
+    "FALSE_POSITIVES",
     "UNDEFINED",
     "Floats",
     "ImageScores",
     "RankingScore",
+    "ValueTable",
+    "area_weights",
     "false_positive_area",
     "mean_of",
+    "means_of",
     "numbers",
     "patients_of",
     "per_image",
@@ -51,6 +58,8 @@ __all__ = [
     "size_limits",
     "told_apart",
     "uncertainty_shift",
+    "values_under",
+    "weighted_means",
 ]
 
 Floats = NDArray[np.float64]
@@ -58,6 +67,18 @@ RankingScore = Callable[[Floats, Floats], Floats]
 """(counts, errors) of blocks (D, K) -> (D,)."""
 
 UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
+DICE: Final = pl.when(pl.col("mask_px") > 0).then("dice")
+FALSE_POSITIVES: Final = pl.when(pl.col("mask_px") == 0).then(pl.col("predicted_px") / pl.col("pixels"))
+
+
+def numbers(frame: pl.DataFrame, column: str) -> Floats:
+    """Return a column as floats, NaN where it is null."""
+    return frame[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
+
+
+def patients_of(frame: pl.DataFrame) -> NDArray[np.str_]:
+    """Return the patient of each row."""
+    return frame["patient"].to_numpy().astype(np.str_)
 
 
 def rows_of(results: Results, variant: str, condition: ConditionKey) -> pl.DataFrame:
@@ -79,16 +100,16 @@ def per_image(results: Results, variant: str, condition: ConditionKey) -> pl.Dat
     return rows.group_by("image").agg(pl.col("patient").first(), *means).sort("image")
 
 
-def mean_of(results: Results, variant: str, condition: ConditionKey, column: str, *, draws: int) -> Interval:
+def mean_of(results: Results, variant: str, condition: ConditionKey, column: str) -> Interval:
     """Return the mean of a record column over the images where it is defined; the others are counted."""
     frame = per_image(results, variant, condition)
-    return bootstrap_mean(numbers(frame, column), patients_of(frame), draws=draws)
+    return bootstrap_mean(numbers(frame, column), patients_of(frame), draws=results.draws)
 
 
-def pooled(results: Results, variant: str, condition: ConditionKey, *, union: bool, draws: int) -> Interval:
-    """Return Dice (or IoU with ``union``) of all pixels of the test set taken as one image."""
+def pooled(results: Results, variant: str, condition: ConditionKey) -> Interval:
+    """Return Dice of all pixels of the test set taken as one image."""
     frame = per_image(results, variant, condition).drop_nulls("mask_px")  # the others have no reference
-    return pooled_of(frame, union=union, draws=draws)
+    return pooled_of(frame, union=False, draws=results.draws)
 
 
 def pooled_of(frame: pl.DataFrame, *, union: bool, draws: int, confidence: float = 0.95) -> Interval:
@@ -105,13 +126,11 @@ def size_limits(records: pl.DataFrame) -> Floats:
     return np.quantile(areas.to_numpy(), (1 / 3, 2 / 3)) if len(areas) else np.zeros(2)
 
 
-def false_positive_area(results: Results, variant: str, condition: ConditionKey, *, draws: int) -> Interval:
+def false_positive_area(results: Results, variant: str, condition: ConditionKey) -> Interval:
     """Return the mean share of pixels predicted as foreground in images with an empty reference mask."""
     frame = per_image(results, variant, condition).filter(pl.col("mask_px") == 0)
-    if frame.is_empty():
-        return UNDEFINED
     area = numbers(frame, "predicted_px") / numbers(frame, "pixels")
-    return bootstrap_mean(area, patients_of(frame), draws=draws)
+    return bootstrap_mean(area, patients_of(frame), draws=results.draws) if len(frame) else UNDEFINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +149,10 @@ def read_scores(results: Results, variant: str, condition: ConditionKey, column:
     names = rows.group_by("image").agg(pl.col("patient").first()).sort("image")
     images, seeds = names["image"].to_list(), sorted(rows["seed"].unique())
     values = np.full((2, len(seeds), len(images)), np.nan)
-    row = rows["seed"].replace_strict(seeds, range(len(seeds))).to_numpy() if seeds else np.zeros(0, np.int64)
-    place = rows["image"].replace_strict(images, range(len(images))).to_numpy() if images else row
-    values[0, row, place] = numbers(rows, column)
-    values[1, row, place] = 1 - rows["dice"].to_numpy()
+    if images:
+        row = rows["seed"].replace_strict(seeds, range(len(seeds))).to_numpy()
+        place = rows["image"].replace_strict(images, range(len(images))).to_numpy()
+        values[:, row, place] = numbers(rows, column), 1 - rows["dice"].to_numpy()
     return ImageScores(images, patients_of(names), values[0], values[1])
 
 
@@ -168,9 +187,7 @@ def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:
     return ranking_of(scores, spearman_of_drawn, draws=draws)
 
 
-def uncertainty_shift(
-    results: Results, variant: str, condition: ConditionKey, column: str, *, draws: int
-) -> dict[str, Interval]:
+def uncertainty_shift(results: Results, variant: str, condition: ConditionKey, column: str) -> dict[str, Interval]:
     """Return what an attack does to the uncertainty of the images of one variant.
 
     ``change`` is its paired mean change, ``share_lower`` the share of images whose uncertainty falls, ``detection`` the
@@ -185,9 +202,9 @@ def uncertainty_shift(
     before, after, patients = numbers(frame, column), numbers(frame, f"{column}_attacked"), patients_of(frame)
     lower = np.where(np.isnan(after - before), np.nan, after < before)
     return {
-        "change": bootstrap_difference(after, before, patients, draws=draws),
-        "share_lower": bootstrap_mean(lower, patients, draws=draws),
-        "detection": told_apart(before, after, patients, draws=draws),
+        "change": bootstrap_difference(after, before, patients, draws=results.draws),
+        "share_lower": bootstrap_mean(lower, patients, draws=results.draws),
+        "detection": told_apart(before, after, patients, draws=results.draws),
     }
 
 
@@ -206,11 +223,63 @@ def told_apart(before: Floats, after: Floats, patients: ArrayLike, *, draws: int
     return bootstrap_statistic(statistic, np.asarray(patients)[known], draws=draws)
 
 
-def numbers(frame: pl.DataFrame, column: str) -> Floats:
-    """Return a column as floats, NaN where it is null."""
-    return frame[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
+@dataclass(frozen=True, slots=True)
+class ValueTable:
+    """A value of N images, sorted by name, of one variant under K conditions (N, K): seed means, NaN if undefined."""
+
+    images: list[str]
+    patients: NDArray[np.str_]
+    values: Floats
 
 
-def patients_of(frame: pl.DataFrame) -> NDArray[np.str_]:
-    """Return the patient of each row."""
-    return frame["patient"].to_numpy().astype(np.str_)
+def values_under(results: Results, variant: str, conditions: Sequence[ConditionKey], value: pl.Expr) -> ValueTable:
+    """Return a value (``DICE``, say; null where undefined) of every image of a variant under some conditions."""
+    rows = results.records.filter(pl.col("variant") == variant)
+    rows = rows.with_columns(value=value.cast(pl.Float64).fill_nan(None))
+    means = {f"under{place}": pl.col("value").filter(at(key)).mean() for place, key in enumerate(conditions)}
+    found = rows.group_by("image").agg(pl.col("patient").first(), **means).sort("image")
+    return ValueTable(found["image"].to_list(), patients_of(found), found.select(*means).fill_null(np.nan).to_numpy())
+
+
+def means_of(table: ValueTable, *, draws: int) -> list[Interval]:
+    """Return the mean under each condition with its interval."""
+    return weighted_means(table, np.eye(table.values.shape[1]), draws=draws)
+
+
+def weighted_means(table: ValueTable, weights: Floats, *, draws: int) -> list[Interval]:
+    """Return weighted sums of the conditions' means over the images, from one set of draws over patients.
+
+    The weights are (M, K): (1, -1) gives a difference, trapezoid weights an area. ``count`` and ``patients`` of the M
+    intervals are those with a value under every condition of a weight.
+    """
+    names, owner, times = draw_patients(table.patients, draws, 0)
+    defined = np.isfinite(table.values)
+    sums, counts = (
+        np.stack([np.bincount(owner, column, len(names)) for column in part.T.astype(np.float64)], axis=1)
+        for part in (np.where(defined, table.values, 0.0), defined)
+    )
+    found = []
+    for weight in weights:
+        used = weight != 0
+        with np.errstate(invalid="ignore"):
+            value = float((sums[:, used].sum(0) / counts[:, used].sum(0)) @ weight[used])
+            drawn = (times @ sums[:, used] / (times @ counts[:, used])) @ weight[used]
+        held = defined[:, used].all(axis=1)
+        found.append(percentile_interval(value, drawn, owner=owner[held], undefined=int((~held).sum())))
+    return found
+
+
+def area_weights(eps: Sequence[float], upto: float) -> Floats:
+    """Return the weights (K,) that make means at rising budgets the area under their curve over [0, upto], / upto.
+
+    The curve is linear between budgets; ``upto`` may lie between two of them.
+
+    Example:
+        >>> area_weights([0.0, 1.0, 2.0], 2.0).tolist(), area_weights([0.0, 2.0], 1.0).tolist()
+        ([0.25, 0.5, 0.25], [0.75, 0.25])
+    """
+    knots = np.array([*(rung for rung in eps if rung < upto), upto])
+    at_knots = np.stack([np.interp(knots, eps, unit) for unit in np.eye(len(eps))], axis=1)
+    widths = np.diff(knots)
+    share = np.concatenate([[0.0], widths]) / 2 + np.concatenate([widths, [0.0]]) / 2
+    return np.asarray(share @ at_knots / upto, np.float64)

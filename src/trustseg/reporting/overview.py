@@ -1,8 +1,8 @@
 """The first screen: the answer in words, its table, its small form for a README, and what the numbers rest on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 from rich import box
@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from trustseg.reporting.image_scores import UNDEFINED
+from trustseg.reporting.differences import Difference
 from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, METRIC_NAMES, describe_condition, words
-from trustseg.reporting.report_data import Difference, Metric, ReportData
+from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 
 __all__ = [
@@ -46,10 +46,13 @@ def summary(data: ReportData) -> Table:
 
     All variants are ranked by one measure; those whose records hold a measure of evidence get its nAUSE, too.
     """
-    attacked = dict(zip(_ATTACKED, data.choices.conditions[1:], strict=False))
-    informed = _evidence_measures(data)
-    native = any("dice_native" in found for found in data.scores.values())
-    overlap: list[Metric] = ["dice", *(["dice_native"] if native else []), "pooled_dice", "iou"]  # type: ignore[list-item]
+    attacked = dict(zip(_ATTACKED, data.conditions[1:], strict=False))
+    held = {v: [name for name in _OF_EVIDENCE if name in found] for v, found in data.all_columns.items()}
+    informed = {variant: names[0] for variant, names in held.items() if names}
+    records = data.results.records
+    overlap: list[Metric] = ["dice", "dice_native", "pooled_dice", "iou"]
+    if "dice_native" not in records.columns or records["dice_native"].is_null().all():
+        overlap.remove("dice_native")
     rows: list[dict[str, Value]] = []
     for variant in data.results.variants:
         row: dict[str, Value] = {"variant": variant, "images": data.score(variant, CLEAN, "dice").count}
@@ -59,7 +62,7 @@ def summary(data: ReportData) -> Table:
         row |= {metric: data.score(variant, CLEAN, metric) for metric in ("ause", "nause")}
         row |= {f"nause_{name}": None for name in informed.values()}
         if name := informed.get(variant):
-            row[f"nause_{name}"] = data.measures.get((variant, CLEAN, name), {}).get("nause", UNDEFINED)
+            row[f"nause_{name}"] = data.score(variant, CLEAN, "nause", name)
         rows.append(row | {metric: data.score(variant, CLEAN, metric) for metric in ("aurc", "ece")})
     titles = {f"nause_{name}": f"pixel nAUSE ({words(name)}) ↓" for name in informed.values()}
     named = {key: describe_condition(condition) for key, condition in attacked.items()}
@@ -79,9 +82,9 @@ def first_screen(data: ReportData) -> tuple[Table, Table]:
 
 def compact(data: ReportData) -> Table:
     """Return the summary in few columns, for a README."""
-    measures = {words(measure) for measure in data.choices.measures.values()}
+    measures = {words(measure) for measure in data.measures.values()}
     titles = {"variant": "Variant", "dice": "Dice clean (per image)", "pooled_dice": "Dice pooled"}
-    attacked = zip(_ATTACKED, data.choices.conditions[1:], strict=False)
+    attacked = zip(_ATTACKED, data.conditions[1:], strict=False)
     titles |= {key: f"Dice {describe_condition(condition)}" for key, condition in attacked}
     titles |= {"trust": "Numbers under attack"} if data.checks else {}
     titles |= {"nause": f"nAUSE ({' or '.join(sorted(measures))}) ↓" if measures else "nAUSE ↓", "ece": "ECE ↓"}
@@ -119,17 +122,9 @@ def span_text(counts: Iterable[int]) -> str:
     return " to ".join(str(count) for count in dict.fromkeys((found[0], found[-1])))
 
 
-def _evidence_measures(data: ReportData) -> dict[str, str]:
-    """Return the measure of evidence of each variant that has one."""
-    held = {
-        variant: [name for name in _OF_EVIDENCE if name in found] for variant, found in data.choices.all_columns.items()
-    }
-    return {variant: names[0] for variant, names in held.items() if names}
-
-
 def comparisons(data: ReportData) -> list[tuple[str, str, list[Difference]]]:
     """Return each compared pair, variant and baseline, with its differences in Dice and in nAUSE under attack."""
-    attacked = data.choices.compared[-1]
+    attacked = data.compared[-1]
     found: dict[tuple[str, str], list[Difference]] = {}
     for item in data.differences:
         if item.metric == "dice" or (item.metric == "nause" and item.condition == attacked):
@@ -146,7 +141,7 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
     pairs = comparisons(data)
     first = min((items[0].rank for _, _, items in pairs), default=0)
     return [
-        (f"{variant} minus {baseline}", [_in_words(item) for item in items if item.condition in data.choices.compared])
+        (f"{variant} minus {baseline}", [_in_words(item) for item in items if item.condition in data.compared])
         for variant, baseline, items in pairs
         if items[0].rank == first
     ]
@@ -183,12 +178,8 @@ def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> Non
         is_name = key == "variant"
         shown.add_column(Text(titles[key]), justify="left" if is_name else "right", no_wrap=not is_name)
     for row in table.iter_rows(named=True):
-        shown.add_row(*(_cell(row, key) for key in held))
+        texts = (
+            "{:.2f} [{:.2f}, {:.2f}]".format(*(row[key + end] for end in ("", "_low", "_high"))) for key in held[1:]
+        )
+        shown.add_row(*map(Text, (row["variant"], *texts)))
     (console or Console()).print(shown)
-
-
-def _cell(row: Mapping[str, Any], key: str) -> Text:
-    if key == "variant":
-        return Text(str(row[key]))
-    value, low, high = (f"{row[key + end]:.2f}" for end in ("", "_low", "_high"))
-    return Text(f"{value} [{low}, {high}]")

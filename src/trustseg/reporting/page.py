@@ -2,15 +2,18 @@
 
 import base64
 import gzip
+import io
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import jinja2
 import plotly.offline
 import yaml
 from markupsafe import Markup
+from PIL import Image
 
 from trustseg import __version__
 from trustseg.config.keys import flattened
@@ -18,26 +21,34 @@ from trustseg.config.privacy import command_without_folders, settings_without_fo
 from trustseg.errors import RunError
 from trustseg.files import write_text
 from trustseg.reporting.checks import check_matrix, failures, unchecked
-from trustseg.reporting.choices import pairs
 from trustseg.reporting.contents import STEPS, Contents, build_contents, limits
 from trustseg.reporting.deferral import aim, describe_deferral
 from trustseg.reporting.detection import populations_of, same_orders
-from trustseg.reporting.embedding import reduced, template_environment
+from trustseg.reporting.differences import pairs
+from trustseg.reporting.drawing import draw_plotly, write_figure
 from trustseg.reporting.findings import find_caveats, strongest_facts, use_and_population
 from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery, write_cases
-from trustseg.reporting.labels import METRIC_NAMES, describe_condition, labelled, texts_of, words
+from trustseg.reporting.labels import (
+    METRIC_NAMES,
+    OwnLabels,
+    describe_condition,
+    labelled,
+    load_labels,
+    texts_of,
+    with_labels,
+    words,
+)
 from trustseg.reporting.overview import compact, comparisons, first_screen, headlines
-from trustseg.reporting.own_labels import OwnLabels, load_labels, with_labels
-from trustseg.reporting.paper_figures import write_figure
-from trustseg.reporting.plotly_figures import draw_plotly
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import Results, is_generated, load_results
 from trustseg.reporting.robustness import ensemble_check
 from trustseg.reporting.series import DASHES, SYMBOLS
 from trustseg.reporting.shifted import table_version
+from trustseg.reporting.tables import number_text
+from trustseg.tables import csv_text
 from trustseg.text import plural
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "data_uri", "reduced", "template_environment"]
 
 _STEPS: Final = STEPS + 3
 
@@ -70,19 +81,17 @@ def build_report(
         ConfigError: if the labels name what the study does not have.
         RunError: if the report cannot be written.
     """
-    results = load_results(folder)
+    results = load_results(folder, draws=draws)
     own = load_labels(labels, results) if labels else OwnLabels()
     page = output or folder / "report.html"
     with labelled(own.conditions):
-        _build(with_labels(results, own), page, gallery=gallery, draws=draws, report=report)
+        _build(with_labels(results, own), page, gallery=gallery, report=report)
     return page
 
 
-def _build(
-    results: Results, page: Path, *, gallery: bool, draws: int, report: Callable[[int, int], None] | None
-) -> None:
+def _build(results: Results, page: Path, *, gallery: bool, report: Callable[[int, int], None] | None) -> None:
     tell = report or (lambda done, total: None)
-    data = collect(results, draws=draws)
+    data = collect(results)
     tell(1, _STEPS)
     names = gallery or is_generated(results)
     contents = build_contents(data, names=names, report=lambda done: tell(1 + done, _STEPS))
@@ -139,10 +148,13 @@ def _render(data: ReportData, contents: Contents, pictures: Mapping[str, bytes],
         missing=_missing(data),
         first_screen=first_screen(data),
         generated=is_generated(results),
-        cases=[(case, *(_pictures(case, narrow=narrow) for narrow in (False, True))) for case in cases],
+        cases=[
+            (case, *((draw_case(case, narrow=each), draw_decomposition(case, narrow=each)) for each in (False, True)))
+            for case in cases
+        ],
         metric_names=METRIC_NAMES,
         describe=describe_condition,
-        measures=sorted({words(measure) for measure in data.choices.measures.values()}),
+        measures=sorted({words(measure) for measure in data.measures.values()}),
         heads=results.heads,
         provenance=_provenance(data),
         reading=list(dict.fromkeys(note for cell in results.cells for note in cell.provenance.data.notes or ())),
@@ -151,10 +163,6 @@ def _render(data: ReportData, contents: Contents, pictures: Mapping[str, bytes],
         plotly=base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode(),
         regulation=texts_of("ai_act"),
     )
-
-
-def _pictures(case: Case, *, narrow: bool) -> tuple[bytes, bytes | None]:
-    return draw_case(case, narrow=narrow), draw_decomposition(case, narrow=narrow)
 
 
 def _facts(data: ReportData) -> list[tuple[str, str]]:
@@ -207,3 +215,35 @@ def _command(text: str) -> str:
         return command_without_folders(shlex.split(text))
     except ValueError:
         return "..."
+
+
+def template_environment(*packages: str) -> jinja2.Environment:
+    """Return the environment of the templates of some packages; an earlier one hides those of a later."""
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package) for package in packages]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"csv": csv_text, "data_uri": data_uri, "words": words, "number": number_text}
+    return environment
+
+
+def data_uri(content: bytes | str, kind: str) -> str:
+    """Return content as an address that holds it, of a MIME type.
+
+    Example:
+        >>> data_uri("a", "text/csv")
+        'data:text/csv;base64,YQ=='
+    """
+    raw = content.encode() if isinstance(content, str) else content
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
+
+
+def reduced(png: bytes) -> bytes:
+    """Return a drawing for a page: half the size of the one for print, and a palette of 64 colours."""
+    picture = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as drawing:
+        drawing.convert("RGB").reduce(2).quantize(64).save(picture, format="PNG", optimize=True)
+    return picture.getvalue()

@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 
 from trustseg.metrics import BINS, ause_from_counts, bin_values, calibration_error_from_counts
-from trustseg.reporting.cell_tables import load_calibration, load_histogram
-from trustseg.reporting.cells import FinishedCell
+from trustseg.reporting.cell_tables import calibration_of, histograms_of
 from trustseg.reporting.image_scores import UNDEFINED, Floats, RankingScore
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.results import Results
@@ -57,7 +56,7 @@ def pixel_ranking(
     Neighbouring bins are merged to about 1000, none holding more than 1/500 of the pixels or of the errors unless it
     was one bin before.
     """
-    frame = _histograms(results, variant, condition, measure)
+    frame = histograms_of(results.cells_of(variant), condition, measure)
     patients, sums = _patient_sums(merge_bins(frame), ("count", "wrong"))
     return _table(patients, sums, lambda parts: score(parts[:, :, 0], parts[:, :, 1]))
 
@@ -68,11 +67,13 @@ def squared_error_ranking(results: Results, variant: str, condition: ConditionKe
     AUSE = (AURC - AURC of the oracle) / mean error. The oracle's order follows from the entropy or the variance, which
     one of must have been stored; without, there are no patients.
     """
-    known = next((name for name in _INVERTIBLE if _histograms(results, variant, condition, name).height), None)
-    frame = _histograms(results, variant, condition, measure)
-    if known is None or frame.is_empty():
+    cells = results.cells_of(variant)
+    stored = ((name, histograms_of(cells, condition, name)) for name in _INVERTIBLE)
+    known, ordered = next(((name, found) for name, found in stored if found.height), ("", pl.DataFrame()))
+    frame = histograms_of(cells, condition, measure)
+    if not known or frame.is_empty():
         return PatientTable([], np.zeros((0, 0)), lambda drawn: drawn[:, 0])
-    best = _oracle_blocks(_histograms(results, variant, condition, known), measure=known)
+    best = _oracle_blocks(ordered, measure=known)
     patients, table = _patient_sums(merge_bins(frame, error="brier"), ("count", "brier"))
     _, oracle = _patient_sums(merge_bins(best, error="brier"), ("count", "brier"))
     sizes = [math.prod(part.shape[1:]) for part in (table, oracle)]
@@ -115,7 +116,7 @@ def pixel_calibration(
     The region is the ``"whole"`` image, the ``"boundary"`` band or the reference ``"foreground"``; no patients where
     it was not evaluated.
     """
-    frame = _of_runs(results, variant, lambda cell: load_calibration(cell, condition, region))
+    frame = calibration_of(results.cells_of(variant), condition, region)
     patients, sums = _patient_sums(frame, ("count", "sum_probability", "sum_reference"))
     return _table(patients, sums, lambda parts: calibration_error_from_counts(np.moveaxis(parts, 2, -1)))
 
@@ -128,15 +129,6 @@ def _table(patients: list[str], sums: Floats, score: Callable[[Floats], Floats])
         return np.asarray(score(drawn.reshape(-1, *shape)).mean(-1), np.float64)
 
     return PatientTable(patients, sums.reshape(len(patients), math.prod(shape)), statistic)
-
-
-def _histograms(results: Results, variant: str, condition: ConditionKey, measure: str) -> pl.DataFrame:
-    return _of_runs(results, variant, lambda cell: load_histogram(cell, condition, measure))
-
-
-def _of_runs(results: Results, variant: str, load: Callable[[FinishedCell], pl.DataFrame]) -> pl.DataFrame:
-    """Return the tables of all runs of a variant, with their seeds."""
-    return pl.concat(load(cell).with_columns(seed=pl.lit(cell.seed)) for cell in results.cells_of(variant))
 
 
 def _patient_sums(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[list[str], Floats]:

@@ -1,87 +1,37 @@
-"""The numbers of a study that several tables, figures and sentences of a report are made from, computed once."""
+"""What a report refers to (attack, budgets, measures), chosen once, and its numbers, each computed once."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, update_wrapper
+from typing import Concatenate, Final, Literal, ParamSpec
 
 import polars as pl
 
-from trustseg.deferral.ranking import by_blocks
+from trustseg.deferral.ranking import AURC, DrawnScore, by_blocks
 from trustseg.metrics import augrc_from_counts, ause_from_counts, nause_from_counts
+from trustseg.records import score_column
 from trustseg.reporting.checks import Check, load_checks, trust
-from trustseg.reporting.choices import Choices, choose, pairs
-from trustseg.reporting.image_scores import UNDEFINED, mean_of, pooled, ranking_of, read_scores, rows_of
-from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, ConditionKey, describe_condition
-from trustseg.reporting.paired_scores import Side, calibration_difference, paired_difference
+from trustseg.reporting.differences import Difference, differences_of
+from trustseg.reporting.image_scores import UNDEFINED, RankingScore, mean_of, pooled, ranking_of, read_scores
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, is_l2
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking, squared_error_ranking
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Look, looks
 from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
-__all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect", "ranking_scores"]
+__all__ = ["Metric", "ReportData", "collect", "tabulated"]
 
-Verdict = Literal[
-    "better", "worse", "includes 0", "within the margin", "margin not reached", "one training", "undefined"
-]
+P = ParamSpec("P")
+
 Metric = Literal["dice", "dice_native", "pooled_dice", "iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"]
-Scores = dict[Metric, Interval]
 
-FEW_TRAININGS: Final = 3  # fewer seeds than this say next to nothing of how much trainings differ
-_OVERLAP: Final[tuple[Metric, ...]] = ("dice", "iou")
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A paired difference variant - baseline in one metric under one condition.
-
-    Attributes:
-        interval: the difference, its interval over patients and, from two on, over trainings.
-        trainings: seeds that both were trained with.
-        rank: of the baseline among those that the study names.
-        margin: smallest difference that matters, >= 0.
-    """
-
-    variant: str
-    baseline: str
-    condition: ConditionKey
-    metric: Metric
-    interval: Interval
-    trainings: int = 1
-    rank: int = 0
-    margin: float = 0.0
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the interval allows to say: better or worse only if it covers trainings and lies beyond the margin."""
-        low, high = self.interval.low, self.interval.high
-        if math.isnan(low) or math.isnan(high):
-            return "undefined"
-        if self.tentative and not low <= 0 <= high:
-            return "one training"
-        if low > self.margin or high < -self.margin:
-            return "better" if self.is_ahead else "worse"
-        if -self.margin < low and high < self.margin:
-            return "within the margin"
-        return "includes 0" if low <= 0 <= high else "margin not reached"
-
-    @property
-    def tentative(self) -> bool:
-        """Whether the interval covers patients alone: another training may turn the result around."""
-        return self.trainings < 2
-
-    @property
-    def mark(self) -> str:
-        """The sign of the footnote on a verdict of these trained models only, empty on others."""
-        return " †" if self.tentative and self.verdict != "undefined" else ""
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether the variant has the better value, however little."""
-        return (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER)
+_OF_IMAGES: Final[Mapping[str, DrawnScore]] = {"aurc": AURC, "augrc": by_blocks(augrc_from_counts)}
+_OF_PIXELS: Final[Mapping[str, RankingScore]] = {"ause": ause_from_counts, "nause": nause_from_counts}
+# The order in which measures are preferred: evidence first, as entropy and variance rank pixels identically.
+_FIRST_MEASURES: Final = ("mutual_information", "epistemic_variance", "vacuity", "differential_entropy", "entropy")
+_AGGREGATIONS: Final = ("soft_dice_confidence", "quantile_mean", "mean")
+_USUAL_EPS: Final = 4 / 255
 
 
 @dataclass(frozen=True)
@@ -89,22 +39,30 @@ class ReportData:
     """Numbers of a study, and what they refer to.
 
     Attributes:
-        draws: bootstrap draws of every interval.
-        scores: (variant, condition) -> metric -> interval, for the conditions of the headline; only overlap at the
-            largest budget.
-        robustness: (variant, condition) -> "dice" and "iou", for every condition.
-        measures: (variant, condition, measure) -> "nause" and "aurc", for every measure, clean and attacked.
+        attacks: attacks with their budgets, ascending, without 0.
+        attack: that of the headline, at the budget ``eps``.
+        measures: variant -> uncertainty measure it is judged by.
+        all_columns: variant -> every measure its records hold -> record column with its image score.
+        measured: the variants and conditions of the records.
         checks: the checks of gradient masking of every model that was checked.
+        scores: what ``score`` has returned, by its arguments.
     """
 
     results: Results
-    choices: Choices
-    draws: int
-    scores: Mapping[tuple[str, ConditionKey], Mapping[Metric, Interval]]
-    robustness: Mapping[tuple[str, ConditionKey], Mapping[Metric, Interval]]
-    measures: Mapping[tuple[str, ConditionKey, str], Mapping[Metric, Interval]]
-    differences: tuple[Difference, ...]
+    attacks: Mapping[str, tuple[float, ...]]
+    attack: str
+    eps: float
+    measures: Mapping[str, str]
+    all_columns: Mapping[str, Mapping[str, str]]
+    measured: frozenset[tuple[str, ConditionKey]]
     checks: tuple[Check, ...]
+    differences: tuple[Difference, ...] = ()
+    scores: dict[tuple[str, ConditionKey, str, str], Interval] = field(default_factory=dict)
+
+    @property
+    def draws(self) -> int:
+        """Bootstrap draws of every interval."""
+        return self.results.draws
 
     @cached_property
     def looks(self) -> dict[str, Look]:
@@ -112,108 +70,126 @@ class ReportData:
         return looks(self.results)
 
     @property
-    def shifted(self) -> list[str]:
-        """The variants whose image uncertainty was measured under the headline attack."""
-        judged = [variant for variant in self.results.variants if variant in self.choices.columns]
-        return [variant for variant in judged if self.evaluated(variant, self.choices.compared[1:])]
+    def columns(self) -> dict[str, str]:
+        """The record column with the image score that each variant is judged by."""
+        return {variant: self.all_columns[variant][measure] for variant, measure in self.measures.items()}
 
-    def score(self, variant: str, condition: ConditionKey, metric: Metric) -> Interval:
-        """Return one of ``scores``, undefined where there is none."""
-        return self.scores.get((variant, condition), {}).get(metric, UNDEFINED)
+    @property
+    def conditions(self) -> list[ConditionKey]:
+        """Clean, the headline budget and the largest one of that attack, without repetition."""
+        attacked = [(self.attack, eps) for eps in (self.eps, self.attacks[self.attack][-1])] if self.attacks else []
+        return list(dict.fromkeys([CLEAN, *attacked]))
 
-    def table(self, key: str, rows: Sequence[Row], titles: Mapping[str, str] | None = None, **words: object) -> Table:
-        """Return a table in whose words the target has its name, and clean and attacked the headline's conditions."""
-        conditions = map(describe_condition, self.choices.compared)
-        words = {**dict(zip(("clean", "attacked"), conditions, strict=False)), "target": self.results.target, **words}
-        return make_table(key, rows, titles, **words)
+    @property
+    def compared(self) -> list[ConditionKey]:
+        """Clean and the headline budget."""
+        return self.conditions[:2]
+
+    def curve(self, attack: str) -> list[ConditionKey]:
+        """Return clean and every budget of an attack."""
+        return [CLEAN, *((attack, eps) for eps in self.attacks[attack])]
 
     def evaluated(self, variant: str, conditions: Iterable[ConditionKey]) -> list[ConditionKey]:
         """Return the conditions under which a variant was evaluated."""
-        return [condition for condition in conditions if (variant, condition) in self.robustness]
+        return [condition for condition in conditions if (variant, condition) in self.measured]
+
+    @property
+    def shifted(self) -> list[str]:
+        """The variants whose image uncertainty was measured under the headline attack."""
+        return [variant for variant in self.measures if self.evaluated(variant, self.compared[1:])]
+
+    def score(self, variant: str, condition: ConditionKey, metric: Metric, measure: str = "") -> Interval:
+        """Return a score of a variant under a condition, undefined where there is none.
+
+        Uncertainty is that of the measure; by default of the one that the variant is judged by.
+        """
+        key = (variant, condition, metric, measure or self.measures.get(variant, ""))
+        if key not in self.scores:
+            self.scores[key] = self._score(*key) if (variant, condition) in self.measured else UNDEFINED
+        return self.scores[key]
+
+    def _score(self, variant: str, condition: ConditionKey, metric: str, measure: str) -> Interval:
+        place = self.results, variant, condition
+        if metric == "pooled_dice":
+            return pooled(*place)
+        if metric == "ece":
+            return estimate(pixel_calibration(*place), draws=self.draws)
+        if metric not in (*_OF_IMAGES, *_OF_PIXELS, "ause_brier"):
+            return mean_of(*place, metric)
+        column = self.all_columns.get(variant, {}).get(measure)
+        if column is None:
+            return UNDEFINED
+        if metric in _OF_IMAGES:
+            return ranking_of(read_scores(*place, column), _OF_IMAGES[metric], draws=self.draws)
+        if metric == "ause_brier":
+            return estimate(squared_error_ranking(*place, measure), draws=self.draws)
+        return estimate(pixel_ranking(*place, measure, score=_OF_PIXELS[metric]), draws=self.draws)
 
     def trust(self, variant: str, condition: ConditionKey | None = None) -> str | None:
         """Return what the checks of gradient masking take from a number under attack, for a table."""
         return None if condition == CLEAN else trust(self.checks, variant)
 
+    def table(self, key: str, rows: Iterable[Row], titles: Mapping[str, str] | None = None, **words: object) -> Table:
+        """Return a table in whose words the target has its name, and clean and attacked the headline's conditions."""
+        conditions = map(describe_condition, self.compared)
+        words = {**dict(zip(("clean", "attacked"), conditions, strict=False)), "target": self.results.target, **words}
+        return make_table(key, list(rows), titles, **words)
 
-def collect(results: Results, *, draws: int = 2000) -> ReportData:
-    """Return the numbers of the finished part of a study."""
-    choices = choose(results)
-    rows = results.records.select("variant", "condition", pl.col("eps").round(7)).unique().iter_rows()
-    measured = {(str(variant), (str(name), float(eps))) for variant, name, eps in rows}
 
-    def each(conditions: Iterable[ConditionKey]) -> list[tuple[str, ConditionKey]]:
-        return [pair for pair in product(results.variants, conditions) if pair in measured]
+def tabulated(
+    rows: Callable[Concatenate[ReportData, P], Iterable[Row]],
+) -> Callable[Concatenate[ReportData, P], Table]:
+    """Make a function that yields rows return the table of its name, whose caption and headings ``tables.yaml`` has."""
 
-    everywhere = dict.fromkeys([CLEAN, *(key for attack in choices.attacks for key in choices.curve(attack))])
-    robustness = {
-        pair: {metric: mean_of(results, *pair, metric, draws=draws) for metric in _OVERLAP} for pair in each(everywhere)
-    }
-    measures = {
-        (variant, condition, measure): ranking_scores(results, variant, condition, measure, column, draws=draws)
-        for variant, condition in each(choices.compared)
-        for measure, column in choices.all_columns[variant].items()
-    }
-    scores = {
-        pair: {
-            **robustness[pair],
-            **measures.get((*pair, choices.measures.get(pair[0], "")), {}),
-            **_further_scores(results, choices, *pair, draws),
-        }
-        for pair in each(choices.conditions)
-    }
-    differences = tuple(
-        difference
-        for (variant, baseline), rank in pairs(results).items()
-        for condition in choices.conditions
-        if {(variant, condition), (baseline, condition)} <= measured
-        for difference in _differences(results, choices, variant, baseline, condition, rank, draws)
+    def build(data: ReportData, /, *args: P.args, **options: P.kwargs) -> Table:
+        return data.table(rows.__name__, rows(data, *args, **options))
+
+    update_wrapper(build, rows)
+    return build
+
+
+def collect(results: Results) -> ReportData:
+    """Return the numbers of the finished part of a study, and what they refer to.
+
+    The attack is PGD where it was run. The budget is the one the study trains with, taken to the nearest rung that was
+    evaluated. All variants are judged by one measure where the records of all hold one, entropy first, so that heads
+    can be compared; else each by its own. The aggregation is the one the study selects images by.
+    """
+    places = results.records.select("variant", "condition", pl.col("eps").round(7)).unique().iter_rows()
+    attacked = results.records.filter(pl.col("kind") == "attack").select("condition", "eps").unique()
+    attacks: dict[str, tuple[float, ...]] = {}
+    for name, rung in attacked.sort("condition", "eps").iter_rows():
+        attacks[str(name)] = (*attacks.get(str(name), ()), rung)
+    attack = min(attacks, key=lambda name: (is_l2(name), not name.startswith("pgd"), name), default="")
+    eps = results.section("adversarial").get("eps")
+    wanted = float(eps) if isinstance(eps, int | float) else _USUAL_EPS
+    all_columns = {variant: _measures(results, variant) for variant in results.variants}
+    every = dict.fromkeys(measure for found in all_columns.values() for measure in found)
+    shared = [name for name in ("entropy", *every) if all(name in found for found in all_columns.values())]
+    judged = {variant: shared[0] if shared else next(iter(found)) for variant, found in all_columns.items() if found}
+    data = ReportData(
+        results,
+        attacks,
+        attack,
+        eps=min(attacks.get(attack, (0.0,)), key=lambda eps: abs(eps - wanted)),
+        measures=judged,
+        all_columns=all_columns,
+        measured=frozenset((str(variant), (str(name), float(eps))) for variant, name, eps in places),
+        checks=load_checks(results),
     )
-    return ReportData(results, choices, draws, scores, robustness, measures, differences, load_checks(results))
+    return replace(data, differences=tuple(differences_of(data)))
 
 
-def _further_scores(results: Results, choices: Choices, variant: str, condition: ConditionKey, draws: int) -> Scores:
-    """Return the scores of the headline but for mean overlap and ``ranking_scores``."""
-    found: Scores = {"pooled_dice": pooled(results, variant, condition, union=False, draws=draws)}
-    rows = rows_of(results, variant, condition)
-    if "dice_native" in rows.columns and rows["dice_native"].is_not_null().any():
-        found["dice_native"] = mean_of(results, variant, condition, "dice_native", draws=draws)
-    if condition not in choices.compared:
-        return found
-    found["ece"] = estimate(pixel_calibration(results, variant, condition), draws=draws)
-    if variant in choices.columns:
-        measure = choices.measures[variant]
-        images = read_scores(results, variant, condition, choices.columns[variant])
-        pixels = pixel_ranking(results, variant, condition, measure, score=ause_from_counts)
-        errors = squared_error_ranking(results, variant, condition, measure)
-        found["ause"], found["ause_brier"] = (estimate(table, draws=draws) for table in (pixels, errors))
-        found["augrc"] = ranking_of(images, by_blocks(augrc_from_counts), draws=draws)
-    return found
-
-
-def ranking_scores(
-    results: Results, variant: str, condition: ConditionKey, measure: str, column: str, *, draws: int
-) -> Scores:
-    """Return nAUSE of a measure and AURC of the image score in a column."""
-    pixels = pixel_ranking(results, variant, condition, measure, score=nause_from_counts)
-    images = read_scores(results, variant, condition, column)
-    return {"nause": estimate(pixels, draws=draws), "aurc": ranking_of(images, draws=draws)}
-
-
-def _differences(
-    results: Results, choices: Choices, variant: str, baseline: str, condition: ConditionKey, rank: int, draws: int
-) -> list[Difference]:
-    column, measure = (found.get(variant) for found in (choices.columns, choices.measures))
-    first, second = (Side(name, measure or "", column or "") for name in (variant, baseline))
-    metrics: list[Metric] = ["dice"]
-    # Scores of different measures are different questions: they are not subtracted.
-    if condition in choices.compared and column is not None and column == choices.columns.get(baseline):
-        metrics += ["nause", "aurc"]
-    found = {metric: paired_difference(results, first, second, condition, metric, draws=draws) for metric in metrics}
-    if condition in choices.compared:
-        found["ece"] = calibration_difference(results, first, second, condition, draws=draws)
-    margin = results.wording.margin
-    return [
-        Difference(variant, baseline, condition, metric, each.interval, each.trainings, rank, margin)
-        for metric, each in found.items()
-    ]
+def _measures(results: Results, variant: str) -> dict[str, str]:
+    """Return the measures that a variant's records hold, the one it is judged by first, each with its column."""
+    adversarial = results.section("adversarial")
+    by_head = adversarial.get("measure")
+    asked = by_head.get(results.head_of(variant)) if isinstance(by_head, dict) else None
+    held = sorted(results.score_columns(variant))
+    columns: dict[str, str] = {}
+    for measure in dict.fromkeys((str(asked), *_FIRST_MEASURES, *results.measures)):
+        wanted = [score_column(measure, name) for name in (str(adversarial.get("aggregation")), *_AGGREGATIONS)]
+        wanted += [name for name in held if name.startswith(f"u_{measure}_")]
+        if found := [name for name in wanted if name in held]:
+            columns[measure] = found[0]
+    return columns

@@ -29,6 +29,7 @@ class Results:
         populations: the same of images of other populations, whose condition is the name of the population.
         measures: uncertainty measures whose histograms were kept.
         notes: which columns were passed over or are missing, a sentence each.
+        draws: bootstrap draws of every interval, >= 1.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Results:
     populations: pl.DataFrame = field(default_factory=pl.DataFrame)
     measures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    draws: int = 2000
 
     @property
     def variants(self) -> list[str]:
@@ -94,12 +96,13 @@ class Results:
         return [name for name in rows.columns if name.startswith("u_") and rows[name].null_count() < len(rows)]
 
 
-def load_results(folder: Path) -> Results:
+def load_results(folder: Path, *, draws: int = 2000) -> Results:
     """Return the finished cells of a study folder and the names of those that are missing.
 
     Args:
         folder: a folder that ``trustseg study`` wrote, with ``study.yaml`` and ``cells/``; or a run, whose evaluations
             on test images then count as variants of a study; or the folder of one evaluation.
+        draws: bootstrap draws of every interval.
 
     Raises:
         MissingFileError: if the folder is not there, or holds nothing that was measured.
@@ -134,10 +137,11 @@ def load_results(folder: Path) -> Results:
         study,
         cells,
         missing,
-        records.filter(~elsewhere),
-        records.filter(elsewhere),
-        tuple(measures),
-        tuple(_notes(records.columns, cells)),
+        records=records.filter(~elsewhere),
+        populations=records.filter(elsewhere),
+        measures=tuple(measures),
+        notes=tuple(_notes(records.columns, cells)),
+        draws=draws,
     )
 
 

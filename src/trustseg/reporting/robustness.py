@@ -1,4 +1,4 @@
-"""Robustness tables: area under the curve of each attack, worst case against single attacks, by size of the target."""
+"""Robustness: area under the curve of each attack, the worst case by size of the target, and what robustness costs."""
 
 import math
 from collections.abc import Sequence
@@ -8,27 +8,20 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.reporting.charts import head_curve
+from trustseg.reporting.charts import head_curve, head_panels
 from trustseg.reporting.checks import marked
-from trustseg.reporting.condition_means import (
+from trustseg.reporting.image_scores import (
     DICE,
     FALSE_POSITIVES,
+    Floats,
     ValueTable,
     area_weights,
     means_of,
+    size_limits,
     values_under,
     weighted_means,
 )
-from trustseg.reporting.image_scores import Floats, size_limits
-from trustseg.reporting.labels import (
-    CLEAN,
-    ConditionKey,
-    describe_attack,
-    describe_condition,
-    describe_eps,
-    describe_head,
-    is_l2,
-)
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_attack, describe_condition, describe_eps, is_l2
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import SYMBOLS, Chart, Line, Panel, chart
 from trustseg.reporting.tables import Row, Table, Value, interval_text
@@ -53,19 +46,19 @@ _USUAL_EPS: Final = 4 / 255
 
 def area_table(data: ReportData) -> Table:
     """Return the area under the curve of Dice against the budget: one column per attack with at least two budgets."""
-    attacks = {attack: rungs for attack, rungs in data.choices.attacks.items() if len(rungs) > 1}
+    attacks = {attack: rungs for attack, rungs in data.attacks.items() if len(rungs) > 1}
     ends = {attack: rungs[-1] if is_l2(attack) else min(FULL_RANGE, rungs[-1]) for attack, rungs in attacks.items()}
     rows: list[Row] = []
     for variant in data.results.variants:
-        row: dict[str, Value] = {"variant": variant}
+        areas: dict[str, Value] = {}
         for attack, end in ends.items():
-            conditions = data.choices.curve(attack)
+            conditions = data.curve(attack)
             values = values_under(data.results, variant, conditions, DICE)
             weights = area_weights([eps for _, eps in conditions], end)
-            complete = len(data.evaluated(variant, conditions)) == len(conditions)
-            row[f"area_{attack}"] = weighted_means(values, weights[None], draws=data.draws)[0] if complete else None
-        if any(isinstance(value, Interval) for value in row.values()):
-            rows.append({**row, "trust": data.trust(variant)})
+            complete = data.evaluated(variant, conditions) == conditions
+            areas[f"area_{attack}"] = weighted_means(values, weights[None], draws=data.draws)[0] if complete else None
+        if any(areas.values()):
+            rows.append({"variant": variant, **areas, "trust": data.trust(variant)})
     titles = {
         f"area_{name}": f"{describe_attack(name)}, 0 to {describe_eps((name, end))}" for name, end in ends.items()
     }
@@ -74,14 +67,14 @@ def area_table(data: ReportData) -> Table:
 
 def _common_eps(data: ReportData) -> float:
     """Return the L-infinity budget that most attacks share, the nearest to the headline's among equals."""
-    rungs = [eps for name, ladder in data.choices.attacks.items() if not is_l2(name) for eps in ladder]
-    return max(set(rungs), key=lambda eps: (rungs.count(eps), -abs(eps - data.choices.eps), eps), default=0.0)
+    rungs = [eps for name, ladder in data.attacks.items() if not is_l2(name) for eps in ladder]
+    return max(set(rungs), key=lambda eps: (rungs.count(eps), -abs(eps - data.eps), eps), default=0.0)
 
 
 def compared_attacks(data: ReportData) -> list[ConditionKey]:
     """Return the attacks at the common budget, the worst case over several attacks last."""
     eps = _common_eps(data)
-    ladders = data.choices.attacks.items()
+    ladders = data.attacks.items()
     names = [name for name, ladder in ladders if not is_l2(name) and any(abs(rung - eps) < 1e-6 for rung in ladder)]
     return [(name, eps) for name in sorted(names, key=_is_ensemble)]
 
@@ -102,10 +95,9 @@ def worst_case_table(data: ReportData) -> Table:
         if len(held) < 2:
             continue
         dice = values_under(data.results, variant, held, DICE)
-        found = {
-            name: means_of(table, draws=data.draws) for name, table in _strata(data, variant, dice, limits).items()
-        }
-        found["empty"] = means_of(values_under(data.results, variant, held, FALSE_POSITIVES), draws=data.draws)
+        tables = _strata(data, variant, dice, limits)
+        tables["empty"] = values_under(data.results, variant, held, FALSE_POSITIVES)
+        found = {name: means_of(table, draws=data.draws) for name, table in tables.items()}
         for column, condition in enumerate(held):
             row: dict[str, Value] = {"variant": variant, "condition": describe_condition(condition)}
             row |= {name: means[column] if means[column].count else None for name, means in found.items()}
@@ -113,6 +105,26 @@ def worst_case_table(data: ReportData) -> Table:
             rows.append({**row, "trust": data.trust(variant, condition)})
     low, high = (f"{100 * limit:.1f}\u00a0%" for limit in limits)
     return data.table("worst_case", rows, small=low, medium=high)
+
+
+def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) -> dict[str, ValueTable]:
+    """Return Dice of all images and of those of each size; the others are undefined there."""
+    area = values_under(data.results, variant, [CLEAN], pl.col("mask_px") / pl.col("pixels")).values
+    third = np.searchsorted(limits, area)  # (N, 1): a size on a limit belongs below
+    return {"dice": dice} | {
+        name: replace(dice, values=np.where((third == number) & (area > 0), dice.values, np.nan))
+        for number, name in enumerate(_SIZES)
+    }
+
+
+def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> str | None:
+    """Return on how many images an attack left less Dice than the ensemble did."""
+    worst = next((row for row, (attack, _) in enumerate(held) if _is_ensemble(attack)), None)
+    if worst is None or column in (0, worst):
+        return None
+    both = np.isfinite(dice[:, worst]) & np.isfinite(dice[:, column])
+    stronger = dice[both, column] < dice[both, worst] - _TOLERANCE
+    return f"{int(stronger.sum())} of {int(both.sum())} images"
 
 
 def ensemble_check(data: ReportData) -> str:
@@ -124,14 +136,11 @@ def ensemble_check(data: ReportData) -> str:
         return ""
     broken = []
     for variant in data.results.variants:
-        ensemble = data.robustness.get((variant, worst))
         for condition in others:
-            found = data.robustness.get((variant, condition))
-            if ensemble and found and ensemble["dice"].value > found["dice"].value + _TOLERANCE:
-                gap = ensemble["dice"].value - found["dice"].value
+            gap = data.score(variant, worst, "dice").value - data.score(variant, condition, "dice").value
+            if gap > _TOLERANCE:
                 broken.append(f"{variant} under {describe_attack(condition[0])} (by {gap:.3f})")
-    names = ", ".join(describe_attack(name) for name, _ in others)
-    against = f"Checked at {describe_eps(worst)} against {names}"
+    against = f"Checked at {describe_eps(worst)} against {', '.join(describe_attack(name) for name, _ in others)}"
     if not broken:
         return f"{against}: the mean Dice of the ensemble is above that of no other attack, for any variant."
     return (
@@ -145,42 +154,21 @@ def worst_case_chart(data: ReportData) -> Chart:
     conditions = compared_attacks(data)
     heights = {condition: float(len(conditions) - row) for row, condition in enumerate(conditions)}
     ticks = {height: describe_attack(name) for (name, _), height in heights.items()}
-    panels = []
-    for head, variants in data.results.heads.items():
-        lines = []
-        for number, variant in enumerate(variants):
-            if held := data.evaluated(variant, conditions):
-                spread = 0.2 * ((len(variants) - 1) / 2 - number) if len(variants) < 5 else 0.0
-                places = [heights[condition] + spread for condition in held]
-                dice = [data.robustness[variant, condition]["dice"] for condition in held]
-                texts = [describe_condition(condition) for condition in held]
-                line = head_curve(data, variant, places, dice, attacked=True, mode="markers", texts=texts)
-                lines.append(line.transposed())
-        limits = (0, 1), (0.4, len(conditions) + 0.6)
-        panels.append(Panel(describe_head(head), "Dice per image", "", tuple(lines), *limits, y_ticks=ticks))
+
+    def points(variant: str) -> Line | None:
+        alike = data.results.heads[data.results.head_of(variant)]
+        spread = 0.2 * ((len(alike) - 1) / 2 - alike.index(variant)) if len(alike) < 5 else 0.0
+        held = data.evaluated(variant, conditions)
+        places = [heights[condition] + spread for condition in held]
+        dice = [data.score(variant, condition, "dice") for condition in held]
+        texts = [describe_condition(condition) for condition in held]
+        line = head_curve(data, variant, places, dice, attacked=True, mode="markers", texts=texts)
+        return line.transposed() if held else None
+
+    heights_shown = (0.4, len(conditions) + 0.6)
+    panels = head_panels(data, points, "Dice per image", "", x_range=(0, 1), y_range=heights_shown, y_ticks=ticks)
     eps = describe_eps(("", _common_eps(data)))
     return chart("worst_case", panels, max(1, len(panels)), horizontal=True, eps=eps)
-
-
-def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) -> dict[str, ValueTable]:
-    """Return Dice of all images and of those of each size; the others are undefined there."""
-    area = values_under(data.results, variant, [CLEAN], pl.col("mask_px") / pl.col("pixels")).values
-    third = np.searchsorted(limits, area)  # (N, 1): a size on a limit belongs below
-    sizes = {
-        name: ValueTable(dice.images, dice.patients, np.where((third == number) & (area > 0), dice.values, np.nan))
-        for number, name in enumerate(_SIZES)
-    }
-    return {"dice": dice} | sizes
-
-
-def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> str | None:
-    """Return on how many images an attack left less Dice than the ensemble did."""
-    worst = next((row for row, (attack, _) in enumerate(held) if _is_ensemble(attack)), None)
-    if worst is None or column in (0, worst):
-        return None
-    both = np.isfinite(dice[:, worst]) & np.isfinite(dice[:, column])
-    stronger = dice[both, column] < dice[both, worst] - _TOLERANCE
-    return f"{int(stronger.sum())} of {int(both.sum())} images"
 
 
 def strongest(data: ReportData) -> ConditionKey | None:
@@ -189,13 +177,14 @@ def strongest(data: ReportData) -> ConditionKey | None:
     The budget is the one nearest to 4/255 that any attack was run at; of the attacks at it, the worst case over
     several attacks, else the one with the lowest mean over the variants.
     """
-    attacked = [(attack, eps) for attack, rungs in data.choices.attacks.items() if not is_l2(attack) for eps in rungs]
+    attacked = [(attack, eps) for attack, rungs in data.attacks.items() if not is_l2(attack) for eps in rungs]
     if not attacked:
         return None
     eps = min((eps for _, eps in attacked), key=lambda eps: abs(eps - _USUAL_EPS))
 
     def mean(condition: ConditionKey) -> float:
-        found = [scores["dice"].value for (_, where), scores in data.robustness.items() if where == condition]
+        measured = [variant for variant in data.results.variants if (variant, condition) in data.measured]
+        found = [data.score(variant, condition, "dice").value for variant in measured]
         return sum(found) / len(found) if found else float("inf")
 
     nearest = (condition for condition in attacked if condition[1] == eps)
@@ -209,12 +198,12 @@ def trade_off_table(data: ReportData) -> Table:
         {
             "variant": variant,
             "dice": data.score(variant, CLEAN, "dice"),
-            "robust_dice": data.robustness[variant, attacked]["dice"],
+            "robust_dice": data.score(variant, attacked, "dice"),
             "nause": data.score(variant, CLEAN, "nause"),
             "trust": data.trust(variant),
         }
         for variant in data.results.variants
-        if attacked and (variant, attacked) in data.robustness
+        if attacked and (variant, attacked) in data.measured
     ]
     return data.table("trade_off", rows, attacked=describe_condition(attacked) if attacked else "")
 
@@ -238,7 +227,7 @@ def _cross(data: ReportData, variant: str, across: Interval, up: Interval) -> li
     if math.isnan(across.value) or math.isnan(up.value):
         return []
     heads = list(data.results.heads)
-    look = data.looks[variant].of_one_head()
+    look = replace(data.looks[variant], dash="solid")
     if len(heads) > 1:
         look = replace(look, symbol=list(SYMBOLS)[heads.index(data.results.head_of(variant)) % len(SYMBOLS)])
     name = marked(data.checks, variant, variant)

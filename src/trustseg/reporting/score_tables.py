@@ -1,7 +1,7 @@
-"""The tables of overlap, ranking, calibration, uncertainty shift, repetitions and costs."""
+"""The tables of overlap, ranking, calibration, uncertainty shift, checks, repetitions and costs."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Final
 
@@ -10,7 +10,6 @@ import polars as pl
 from trustseg.records import REGIONS
 from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.image_scores import (
-    UNDEFINED,
     false_positive_area,
     mean_of,
     per_image,
@@ -29,7 +28,7 @@ from trustseg.reporting.labels import (
     words,
 )
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration
-from trustseg.reporting.report_data import Metric, ReportData
+from trustseg.reporting.report_data import Metric, ReportData, tabulated
 from trustseg.reporting.tables import Row, Table
 from trustseg.run_files import Evaluation, read_checked
 
@@ -39,10 +38,26 @@ _RANKINGS: Final[tuple[Metric, ...]] = ("ause", "ause_brier", "nause", "aurc", "
 _JUDGED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
 
 
-def differences(data: ReportData) -> Table:
-    """Return one row per paired difference between two variants."""
-    rows = [
-        {
+@tabulated
+def checks(data: ReportData) -> Iterator[Row]:
+    """Yield one row per model and check of gradient masking."""
+    for check in data.checks:
+        yield {
+            "variant": check.variant,
+            "model": check.model,
+            "check": words(check.name),
+            "figure": check.value,
+            "threshold": check.threshold,
+            "status": words(check.status),
+            "meaning": check.meaning,
+        }
+
+
+@tabulated
+def differences(data: ReportData) -> Iterator[Row]:
+    """Yield one row per paired difference between two variants."""
+    for item in data.differences:
+        yield {
             "variant": item.variant,
             "baseline": item.baseline,
             "metric": METRIC_NAMES[item.metric],
@@ -51,26 +66,24 @@ def differences(data: ReportData) -> Table:
             "verdict": item.verdict,
             "scope": "these trained models" if item.tentative else "",
         }
-        for item in data.differences
-    ]
-    return data.table("differences", rows)
 
 
-def robustness(data: ReportData) -> Table:
-    """Return Dice and IoU of every variant under every attack and budget."""
-    rows = [
-        {
-            "variant": variant,
-            "condition": "clean" if condition == CLEAN else describe_attack(condition[0]),
-            "eps": describe_eps(condition),
-            "images": found["dice"].count,
-            "dice": found["dice"],
-            "iou": found["iou"],
-            "trust": data.trust(variant, condition),
-        }
-        for (variant, condition), found in data.robustness.items()
-    ]
-    return data.table("robustness", rows)
+@tabulated
+def robustness(data: ReportData) -> Iterator[Row]:
+    """Yield Dice and IoU of every variant under every attack and budget."""
+    conditions = dict.fromkeys(key for attack in data.attacks for key in data.curve(attack))
+    for variant in data.results.variants:
+        for condition in data.evaluated(variant, {CLEAN: None} | conditions):
+            dice = data.score(variant, condition, "dice")
+            yield {
+                "variant": variant,
+                "condition": "clean" if condition == CLEAN else describe_attack(condition[0]),
+                "eps": describe_eps(condition),
+                "images": dice.count,
+                "dice": dice,
+                "iou": data.score(variant, condition, "iou"),
+                "trust": data.trust(variant, condition),
+            }
 
 
 def mask_metrics(data: ReportData) -> Table:
@@ -78,125 +91,108 @@ def mask_metrics(data: ReportData) -> Table:
     columns = [name for name in data.results.records.columns if name.startswith("metric_")]
     rows: list[Row] = [
         {"variant": variant, "condition": describe_condition(condition)}
-        | {name: mean_of(data.results, variant, condition, name, draws=data.draws) for name in columns}
+        | {name: mean_of(data.results, variant, condition, name) for name in columns}
         for variant in data.results.variants
-        for condition in data.evaluated(variant, data.choices.compared if columns else ())
+        for condition in data.evaluated(variant, data.compared if columns else ())
     ]
     return data.table("mask_metrics", rows, {name: describe_metric(name) for name in columns})
 
 
-def false_positives(data: ReportData) -> Table:
-    """Return the area predicted as foreground in images without foreground, clean and attacked."""
-    under = dict(zip(("clean", "attacked"), data.choices.compared, strict=False))
-    rows: list[Row] = []
+@tabulated
+def false_positives(data: ReportData) -> Iterator[Row]:
+    """Yield the area predicted as foreground in images without foreground, clean and attacked."""
+    under = dict(zip(("clean", "attacked"), data.compared, strict=False))
     for variant in data.results.variants:
-        areas = {
-            key: false_positive_area(data.results, variant, condition, draws=data.draws)
-            for key, condition in under.items()
-        }
+        areas = {key: false_positive_area(data.results, variant, condition) for key, condition in under.items()}
         if areas["clean"].count:
-            rows.append({"variant": variant, "images": areas["clean"].count, **areas})
-    return data.table("false_positives", rows)
+            yield {"variant": variant, "images": areas["clean"].count, **areas}
 
 
-def ranking(data: ReportData) -> Table:
-    """Return how well uncertainty ranks wrong pixels and bad images, clean and attacked."""
-    rows = [
-        {"variant": variant, "measure": words(measure), "condition": describe_condition(condition)}
-        | {metric: data.score(variant, condition, metric) for metric in _RANKINGS}
-        for variant, measure in data.choices.measures.items()
-        for condition in data.choices.compared
-    ]
-    return data.table("ranking", rows)
+@tabulated
+def ranking(data: ReportData) -> Iterator[Row]:
+    """Yield how well uncertainty ranks wrong pixels and bad images, clean and attacked."""
+    for variant, measure in data.measures.items():
+        for condition in data.compared:
+            about = {"variant": variant, "measure": words(measure), "condition": describe_condition(condition)}
+            yield about | {metric: data.score(variant, condition, metric) for metric in _RANKINGS}
 
 
-def measures(data: ReportData) -> Table:
-    """Return the ranking of wrong pixels and bad images by every measure: heads are compared by one they share."""
+@tabulated
+def measures(data: ReportData) -> Iterator[Row]:
+    """Yield the ranking of wrong pixels and bad images by every measure: heads are compared by one they share."""
+    under = dict(zip(("", "robust_"), data.compared, strict=False))
     metrics: tuple[Metric, ...] = ("nause", "aurc")
-    under = dict(zip(("", "robust_"), data.choices.compared, strict=False))
-    rows = [
-        {"variant": variant, "measure": words(measure)}
-        | {
-            f"{prefix}{metric}": data.measures.get((variant, condition, measure), {}).get(metric, UNDEFINED)
-            for metric in metrics
-            for prefix, condition in under.items()
-        }
-        for variant, found in data.choices.all_columns.items()
-        for measure in found
-    ]
-    return data.table("measures", rows)
+    for variant, found in data.all_columns.items():
+        for measure in found:
+            yield {"variant": variant, "measure": words(measure)} | {
+                f"{prefix}{metric}": data.score(variant, condition, metric, measure)
+                for metric in metrics
+                for prefix, condition in under.items()
+            }
 
 
-def calibration(data: ReportData) -> Table:
-    """Return the positive-class calibration error, clean and attacked."""
-    under = dict(zip(("ece", "robust_ece"), data.choices.compared, strict=False))
-    rows = [
-        {"variant": variant} | {key: data.score(variant, condition, "ece") for key, condition in under.items()}
-        for variant in data.results.variants
-    ]
-    return data.table("calibration", rows)
-
-
-def calibration_regions(data: ReportData) -> Table:
-    """Return the positive-class calibration error of each region, clean and attacked; no row for old tables."""
-    rows: list[Row] = []
+@tabulated
+def calibration(data: ReportData) -> Iterator[Row]:
+    """Yield the positive-class calibration error, clean and attacked."""
+    under = dict(zip(("ece", "robust_ece"), data.compared, strict=False))
     for variant in data.results.variants:
-        for condition in data.choices.compared:
+        yield {"variant": variant} | {key: data.score(variant, where, "ece") for key, where in under.items()}
+
+
+@tabulated
+def calibration_regions(data: ReportData) -> Iterator[Row]:
+    """Yield the positive-class calibration error of each region, clean and attacked; no row for old tables."""
+    for variant in data.results.variants:
+        for condition in data.compared:
             tables = {region: pixel_calibration(data.results, variant, condition, region=region) for region in REGIONS}
             if tables["boundary"].patients:
-                row: Row = {"variant": variant, "condition": describe_condition(condition)}
-                rows.append({**row, **{region: estimate(table, draws=data.draws) for region, table in tables.items()}})
-    return data.table("calibration_regions", rows)
+                errors = {region: estimate(table, draws=data.draws) for region, table in tables.items()}
+                yield {"variant": variant, "condition": describe_condition(condition), **errors}
 
 
-def shift(data: ReportData) -> Table:
-    """Return what the headline attack does to the image uncertainty of each variant."""
-    rows: list[Row] = []
+@tabulated
+def shift(data: ReportData) -> Iterator[Row]:
+    """Yield what the headline attack does to the image uncertainty of each variant."""
     for variant in data.shifted:
-        column, attacked = data.choices.columns[variant], data.choices.compared[-1]
-        found = uncertainty_shift(data.results, variant, attacked, column, draws=data.draws)
+        column, attacked = data.columns[variant], data.compared[-1]
         clean, robust = (
             rank_correlation(read_scores(data.results, variant, condition, column), draws=data.draws)
             for condition in (CLEAN, attacked)
         )
-        rows.append(
-            {
-                "variant": variant,
-                "measure": words(data.choices.measures[variant]),
-                "change": found["change"],
-                "share_lower": found["share_lower"],
-                "correlation": clean,
-                "robust_correlation": robust,
-                "detection": found["detection"],
-            }
-        )
-    return data.table("shift", rows)
+        found = uncertainty_shift(data.results, variant, attacked, column)
+        yield {
+            "variant": variant,
+            "measure": words(data.measures[variant]),
+            "change": found["change"],
+            "share_lower": found["share_lower"],
+            "correlation": clean,
+            "robust_correlation": robust,
+            "detection": found["detection"],
+        }
 
 
-def repetitions(data: ReportData) -> Table:
-    """Return what each variant's numbers rest on, and how far single seeds lie apart."""
-    return data.table("repetitions", [_repetition(data, variant) for variant in data.results.variants])
-
-
-def _repetition(data: ReportData, variant: str) -> Row:
+@tabulated
+def repetitions(data: ReportData) -> Iterator[Row]:
+    """Yield what each variant's numbers rest on, and how far single seeds lie apart."""
     results = data.results
-    cells = results.cells_of(variant)
-    images, clean = (read(results, variant, CLEAN) for read in (per_image, rows_of))
-    per_seed = clean.group_by("seed").agg(pl.col("dice").fill_nan(None).mean())["dice"].drop_nulls().to_list()
-    return {
-        "variant": variant,
-        "folds": len({cell.fold for cell in cells}),
-        "seeds": len({cell.seed for cell in cells}),
-        "models": len(results.trainings_of(variant)),
-        "images": len(images),
-        "empty": images.filter(pl.col("mask_px") == 0).height,
-        "patients": images["patient"].n_unique(),
-        "lowest_dice": min(per_seed, default=math.nan),
-        "highest_dice": max(per_seed, default=math.nan),
-        "epochs": max((cell.done.epochs for cell in cells if cell.done.epochs is not None), default=0),
-        "seconds_training": sum(cell.done.seconds_training for cell in cells),
-        "seconds_evaluation": sum(cell.done.seconds_evaluation for cell in cells),
-    }
+    for variant in results.variants:
+        cells = results.cells_of(variant)
+        images, clean = (read(results, variant, CLEAN) for read in (per_image, rows_of))
+        per_seed = clean.group_by("seed").agg(pl.col("dice").fill_nan(None).mean())["dice"].drop_nulls().to_list()
+        yield {
+            "variant": variant,
+            "folds": len({cell.fold for cell in cells}),
+            "seeds": len({cell.seed for cell in cells}),
+            "models": len(results.trainings_of(variant)),
+            "images": len(images),
+            "empty": images.filter(pl.col("mask_px") == 0).height,
+            "patients": images["patient"].n_unique(),
+            "lowest_dice": min(per_seed, default=math.nan),
+            "highest_dice": max(per_seed, default=math.nan),
+            "epochs": max((cell.done.epochs for cell in cells if cell.done.epochs is not None), default=0),
+            "seconds_training": sum(cell.done.seconds_training for cell in cells),
+            "seconds_evaluation": sum(cell.done.seconds_evaluation for cell in cells),
+        }
 
 
 def costs(data: ReportData) -> Table:
@@ -209,7 +205,7 @@ def costs(data: ReportData) -> Table:
     places: set[str] = set()
     for variant in data.results.variants:
         cells = data.results.cells_of(variant)
-        found = [cost for cell in cells if (cost := _cost(cell)) is not None]
+        found = [cost for cost in map(_cost, cells) if {"passes", "seconds_per_image"} <= cost.model_fields_set]
         if not found:
             continue
         places |= {f"{one.timed_on}, {one.timed_threads} threads, batches of {one.timed_batch_size}" for one in found}
@@ -222,29 +218,19 @@ def costs(data: ReportData) -> Table:
             "milliseconds": 1000 * median(cost.seconds_per_image for cost in found),
         }
         rows.append({**row, **{metric: data.score(variant, CLEAN, metric) for metric in _JUDGED}})
-    ranked = " or ".join(sorted({words(measure) for measure in data.choices.measures.values()}))
+    ranked = " or ".join(sorted({words(measure) for measure in data.measures.values()}))
     timing = f"Times: median over the runs; a prediction's is that of 3 batches on {' or '.join(sorted(places))}"
     timing += "; times taken differently are not comparable." if len(places) > 1 else "."
     return data.table("costs", rows, ranked=ranked, timing=timing)
 
 
-def _cost(cell: FinishedCell) -> Evaluation | None:
-    """Return what an evaluation says of its cost, None where it says nothing."""
+def _cost(cell: FinishedCell) -> Evaluation:
+    """Return what an evaluation says of its cost."""
     path = cell.folder / "evaluation.json"
-    content = read_checked(path, Evaluation) if path.is_file() else Evaluation()
-    return content if {"passes", "seconds_per_image"} <= content.model_fields_set else None
+    return read_checked(path, Evaluation) if path.is_file() else Evaluation()
 
 
 TABLES: Final[tuple[Callable[[ReportData], Table], ...]] = (
-    differences,
-    robustness,
-    mask_metrics,
-    false_positives,
-    ranking,
-    measures,
-    calibration,
-    calibration_regions,
-    shift,
-    repetitions,
-    costs,
+    *(checks, differences, robustness, mask_metrics, false_positives, ranking, measures),
+    *(calibration, calibration_regions, shift, repetitions, costs),
 )

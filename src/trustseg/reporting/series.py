@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.labels import describe_head, texts_of
+from trustseg.reporting.labels import texts_of
 from trustseg.reporting.results import Results
 from trustseg.statistics import Interval
 
@@ -22,7 +22,7 @@ __all__ = [
     "chart",
     "curve",
     "looks",
-    "without_head",
+    "without",
 ]
 
 # Okabe & Ito's colour-blind-safe palette; a selection keeps its colour in every figure.
@@ -64,10 +64,6 @@ class Look:
     colour: str
     dash: str
     symbol: str
-
-    def of_one_head(self) -> "Look":
-        """Return the look for a panel of one head, where no dash has to tell heads apart."""
-        return replace(self, dash="solid")
 
 
 _PALE: Final = Look("#d3d9df", "solid", "circle")
@@ -240,14 +236,15 @@ def _shade(colour: str, share: float) -> str:
     return "#" + "".join(f"{int(part + abs(share) * (end - part)):02x}" for part in parts)
 
 
-def without_head(variant: str, head: str) -> str:
-    """Return the name of a variant in a panel of its head.
+def without(variant: str, said: str) -> str:
+    """Return the name of a variant without what a panel or an axis says already: a part, or the value of a setting.
 
     Example:
-        >>> without_head("evidential, random selection", "beta"), without_head("evidential", "beta")
-        ('random selection', 'evidential')
+        >>> without("evidential, random, fraction=0.25", "fraction"), without("evidential", "evidential")
+        ('evidential, random', 'evidential')
     """
-    return ", ".join(part for part in variant.split(", ") if part != describe_head(head)) or variant
+    parts = variant.split(", ")
+    return ", ".join(part for part in parts if part != said and not part.startswith(f"{said}=")) or variant
 
 
 def _assign(names: list[str], fixed: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:

@@ -1,24 +1,22 @@
 """Natural shifts in a report: Dice by shift and severity, and the mean corruption curve."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from trustseg.reporting.charts import head_curve, top_of
-from trustseg.reporting.condition_means import DICE, ValueTable, means_of, values_under, weighted_means
-from trustseg.reporting.image_scores import Floats
-from trustseg.reporting.labels import CLEAN, describe_head, words
-from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.charts import head_curve, head_panels, up_to_the_highest
+from trustseg.reporting.image_scores import DICE, Floats, ValueTable, means_of, values_under, weighted_means
+from trustseg.reporting.labels import CLEAN, words
+from trustseg.reporting.report_data import ReportData, tabulated
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, chart
 from trustseg.reporting.tables import Row, Table, Value
 from trustseg.run_files import Evaluation, read_checked
 from trustseg.statistics import Interval
 
-__all__ = ["corruption_chart", "corruption_table", "severities_of", "shift_chart", "shift_table", "table_version"]
+__all__ = ["corruption", "corruption_chart", "severities_of", "shift_chart", "shifts", "table_version"]
 
 Cells = Mapping[tuple[str, int], int]
 """(shift, severity) -> column of a value table whose first column is clean."""
@@ -43,26 +41,25 @@ def table_version(results: Results) -> str:
     return " and ".join(sorted({"not recorded" if version is None else str(version) for version in versions}))
 
 
-def shift_table(data: ReportData) -> Table:
-    """Return mean Dice under each shift and severity, and what the shift costs on average over its severities."""
-    shifts = severities_of(data.results)
-    levels = sorted({level for found in shifts.values() for level in found})
-    rows: list[Row] = []
+@tabulated
+def shifts(data: ReportData) -> Iterator[Row]:
+    """Yield mean Dice under each shift and severity, and what the shift costs on average over its severities."""
+    levels = _levels(data)
     for variant in data.results.variants:
-        dice, measured = _dice_by_shift(data, variant, shifts)
+        dice, measured = _dice_by_shift(data, variant)
         means = [mean.value for mean in means_of(dice, draws=1)]
-        names = list(dict.fromkeys(name for name, _ in measured))
-        columns = {name: [column for (shift, _), column in measured.items() if shift == name] for name in names}
-        weights = [_cost(columns[name], len(means)) for name in names]
-        costs = weighted_means(dice, np.array(weights).reshape(len(names), len(means)), draws=data.draws)
-        largest = {name: max(level for shift, level in measured if shift == name) for name in names}
-        hidden = _hidden(data, variant, largest)
-        for name, cost in zip(names, costs, strict=True):
+        columns = _grouped(measured, by=0)
+        weights = [_cost(group, len(means)) for group in columns.values()]
+        costs = weighted_means(dice, np.array(weights).reshape(-1, len(means)), draws=data.draws)
+        hidden = _hidden(
+            data, variant, {name: max(level for shift, level in measured if shift == name) for name in columns}
+        )
+        for name, cost in zip(columns, costs, strict=True):
+            places = {level: measured.get((name, level)) for level in levels}
+            at_levels = {level: None if place is None else means[place] for level, place in places.items()}
             row: dict[str, Value] = {"variant": variant, "shift": words(name), "clean": means[0]}
-            for level in levels:
-                row[f"{_SEVERITY}{level}"] = means[measured[name, level]] if (name, level) in measured else None
-            rows.append(row | {"cost": cost} | ({_COVERED: hidden[name]} if hidden else {}))
-    return data.table("shifts", rows)
+            row |= {f"{_SEVERITY}{level}": mean for level, mean in at_levels.items()}
+            yield row | {"cost": cost} | ({_COVERED: hidden[name]} if hidden else {})
 
 
 def _hidden(data: ReportData, variant: str, largest: Mapping[str, int]) -> dict[str, float | None]:
@@ -74,40 +71,35 @@ def _hidden(data: ReportData, variant: str, largest: Mapping[str, int]) -> dict[
     return {name: None if np.isnan(mean.value) else mean.value for name, mean in zip(largest, means, strict=True)}
 
 
-def corruption_table(data: ReportData) -> Table:
-    """Return the mean over all shifts of the mean Dice, clean and by severity, and what the shifts cost on average."""
-    shifts = severities_of(data.results)
-    levels = sorted({level for found in shifts.values() for level in found})
-    rows: list[Row] = []
+@tabulated
+def corruption(data: ReportData) -> Iterator[Row]:
+    """Yield the mean over all shifts of the mean Dice, clean and by severity, and what the shifts cost on average."""
     for variant in data.results.variants:
-        dice, measured = _dice_by_shift(data, variant, shifts)
-        found = _by_level(measured)
+        dice, measured = _dice_by_shift(data, variant)
+        found = _grouped(measured, by=1)
         if not found:
             continue
         count = dice.values.shape[1]
         weights = [_mean([0], count), *(_mean(columns, count) for columns in found.values())]
         *means, cost = weighted_means(dice, np.stack([*weights, _cost([*measured.values()], count)]), draws=data.draws)
         row: dict[str, Value] = {"variant": variant, "shifts": max(map(len, found.values())), "clean": means[0]}
-        row |= {f"{_SEVERITY}{level}": None for level in levels}
+        row |= {f"{_SEVERITY}{level}": None for level in _levels(data)}
         row |= {f"{_SEVERITY}{level}": mean for level, mean in zip(found, means[1:], strict=True)}
-        rows.append(row | {"cost": cost})
-    return data.table("corruption", rows)
+        yield row | {"cost": cost}
 
 
 def corruption_chart(data: ReportData, table: Table) -> Chart:
     """Return the corruption table as curves against severity, one panel per head."""
-    panels = []
-    for head, variants in data.results.heads.items():
-        lines = []
-        for row in (row for row in table.rows if row["variant"] in variants):
-            points = {level: mean for level, mean in _points(row).items() if isinstance(mean, Interval)}
-            if not np.isnan(points[0].value):
-                lines.append(head_curve(data, str(row["variant"]), list(points), list(points.values())))
-        if lines:
-            labels = "severity (0: clean)", "Dice, mean over the shifts"
-            panels.append(Panel(describe_head(head), *labels, tuple(lines), (-0.1, 5.1)))
-    top = top_of([line for panel in panels for line in panel.lines])
-    return chart("corruption", [replace(panel, y_range=(0.0, top)) for panel in panels])
+    rows = {str(row["variant"]): row for row in table.rows}
+
+    def points_of(variant: str) -> Line | None:
+        points = {level: mean for level, mean in _points(rows.get(variant, {})).items() if isinstance(mean, Interval)}
+        if not points or np.isnan(points[0].value):
+            return None
+        return head_curve(data, variant, list(points), list(points.values()))
+
+    labels = "severity (0: clean)", "Dice, mean over the shifts"
+    return chart("corruption", up_to_the_highest(head_panels(data, points_of, *labels, x_range=(-0.1, 5.1))))
 
 
 def shift_chart(data: ReportData, table: Table) -> Chart:
@@ -128,31 +120,33 @@ def shift_chart(data: ReportData, table: Table) -> Chart:
 
 def _points(row: Row) -> dict[int, Value]:
     """Return the means of a row by severity, which is 0 where clean."""
-    measured = {key.removeprefix(_SEVERITY): value for key, value in row.items() if key.startswith(_SEVERITY)}
-    return {0: row["clean"], **{int(level): value for level, value in measured.items() if value is not None}}
+    found = {int(key.removeprefix(_SEVERITY)): mean for key, mean in row.items() if key.startswith(_SEVERITY)}
+    return {level: mean for level, mean in {0: row.get("clean"), **found}.items() if mean is not None}
 
 
-def _dice_by_shift(data: ReportData, variant: str, shifts: Mapping[str, Sequence[int]]) -> tuple[ValueTable, Cells]:
+def _levels(data: ReportData) -> list[int]:
+    return sorted({level for found in severities_of(data.results).values() for level in found})
+
+
+def _dice_by_shift(data: ReportData, variant: str) -> tuple[ValueTable, Cells]:
     """Return Dice of a variant's images, clean first, then under every shift and severity it was measured at."""
-    asked = [(name, level) for name, levels in shifts.items() for level in levels]
+    asked = [(name, level) for name, levels in severities_of(data.results).items() for level in levels]
     conditions = [CLEAN, *((f"{name}_{level}", 0.0) for name, level in asked)]
     table = values_under(data.results, variant, conditions, DICE)
     known = np.asarray(np.isfinite(table.values).any(axis=0))
     return table, {cell: column for column, cell in enumerate(asked, start=1) if known[column]}
 
 
-def _by_level(measured: Cells) -> dict[int, list[int]]:
-    """Return the columns of all shifts at each severity."""
-    found: dict[int, list[int]] = {}
-    for (_, level), column in measured.items():
-        found.setdefault(level, []).append(column)
+def _grouped(measured: Cells, *, by: int) -> dict[Any, list[int]]:
+    """Return the columns of each shift, or with ``by`` = 1 those at each severity, rising."""
+    found: dict[Any, list[int]] = {}
+    for cell, column in measured.items():
+        found.setdefault(cell[by], []).append(column)
     return dict(sorted(found.items()))
 
 
 def _mean(columns: Sequence[int], count: int) -> Floats:
-    weights = np.zeros(count)
-    weights[list(columns)] = 1 / len(columns)
-    return weights
+    return np.isin(np.arange(count), columns) / len(columns)
 
 
 def _cost(columns: Sequence[int], count: int) -> Floats:

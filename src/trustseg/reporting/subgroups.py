@@ -1,22 +1,22 @@
 """Scores by subgroup: what the further columns of a manifest (sex, age, site ...) and the view tell apart."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from trustseg.reporting.condition_means import DICE, ValueTable, values_under
 from trustseg.reporting.deferral import Deferrals
+from trustseg.reporting.image_scores import DICE, ValueTable, values_under
 from trustseg.reporting.labels import CLEAN, describe_condition
-from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.report_data import ReportData, tabulated
 from trustseg.reporting.robustness import compared_attacks
-from trustseg.reporting.tables import Row, Table
+from trustseg.reporting.tables import Row
 from trustseg.statistics import Interval, bootstrap_mean
 
-__all__ = ["subgroup_table", "subgroups_of"]
+__all__ = ["subgroups", "subgroups_of"]
 
 _GROUP: Final = "group_"
 _UNKNOWN: Final = "unknown"
@@ -24,45 +24,44 @@ _MOST: Final = 8  # numbers with more different values than this are cut at thei
 _VIEW: Final = r"_vp-([a-z]+)(?:_|$)"  # as BIMCV and QaTa-COV19-v2 name images; ll: lateral
 
 
-def subgroup_table(data: ReportData, deferrals: Deferrals) -> Table:
-    """Return Dice, Dice under attack, undetected harm and deferral rate of each subgroup, with patient intervals.
+@tabulated
+def subgroups(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
+    """Yield Dice, Dice under attack, undetected harm and deferral rate of each subgroup, with patient intervals.
 
     Unknown values are a subgroup of their own. The subgroup of an attribute with the lowest Dice is marked.
     """
     results, groups = data.results, subgroups_of(data.results.records)
-    rows: list[Row] = []
     for variant in results.variants if groups else ():
         attack = next(reversed(data.evaluated(variant, compared_attacks(data))), None)
         decided = deferrals.decided.get(variant)
         seen = None if decided is None else replace(results, records=decided)
         tables = {
-            "dice": values_under(results, variant, [CLEAN], DICE),
             "robust": values_under(results, variant, [attack], DICE) if attack else None,
             "undetected": values_under(seen, variant, [attack], pl.col("unnoticed")) if attack and seen else None,
             "deferral": values_under(seen, variant, [CLEAN], pl.col("review")) if seen else None,
         }
+        dice = values_under(results, variant, [CLEAN], DICE)
+        rows = results.records.filter(pl.col("variant") == variant)
         for attribute, members in groups.items():
-            block: list[Row] = []
-            for name in sorted(set(members.values()), key=lambda name: (name == _UNKNOWN, name)):
-                images = [image for image, group in members.items() if group == name]
-                own = results.records.filter(pl.col("variant") == variant, pl.col("image").is_in(images))
-                scores = {key: _mean_of(table, images, data.draws) for key, table in tables.items()}
-                dice = scores.pop("dice")
-                block.append(
-                    {
-                        "variant": variant,
-                        "attribute": attribute,
-                        "group": name,
-                        "images": own["image"].n_unique(),
-                        "patients": own["patient"].n_unique(),
-                        "dice": dice,
-                        "attack": describe_condition(attack) if attack else None,
-                        **scores,
-                        "remark": dice.warning if dice else None,
-                    }
-                )
-            rows += _with_lowest(block)
-    return data.table("subgroups", rows)
+            names = sorted(set(members.values()), key=lambda name: (name == _UNKNOWN, name))
+            images = {name: [image for image, group in members.items() if group == name] for name in names}
+            means = {name: _mean_of(dice, inside, data.draws) for name, inside in images.items()}
+            known = {name: mean.value for name, mean in means.items() if mean and not math.isnan(mean.value)}
+            lowest = min(known, key=lambda name: known[name]) if len(known) > 1 else None
+            for name, inside in images.items():
+                own, mean = rows.filter(pl.col("image").is_in(inside)), means[name]
+                remarks = ("lowest Dice" if name == lowest else "", mean.warning if mean else "")
+                yield {
+                    "variant": variant,
+                    "attribute": attribute,
+                    "group": name,
+                    "images": own["image"].n_unique(),
+                    "patients": own["patient"].n_unique(),
+                    "dice": mean,
+                    "attack": describe_condition(attack) if attack else None,
+                    **{key: _mean_of(table, inside, data.draws) for key, table in tables.items()},
+                    "remark": "; ".join(filter(None, remarks)),
+                }
 
 
 def _mean_of(table: ValueTable | None, images: list[str], draws: int) -> Interval | None:
@@ -103,12 +102,3 @@ def _labels(values: pl.Series) -> list[str]:
     low, high = np.quantile(numbers.drop_nulls().to_numpy(), (1 / 3, 2 / 3))
     names = (f"up to {low:g}", f"above {low:g} up to {high:g}", f"above {high:g}")
     return [_UNKNOWN if one is None else names[int(one > low) + int(one > high)] for one in numbers]
-
-
-def _with_lowest(block: list[Row]) -> list[Row]:
-    """Return the rows of one attribute with a remark on the lowest Dice."""
-    values = {row["group"]: row["dice"].value for row in block if isinstance(row["dice"], Interval)}
-    known = {group: value for group, value in values.items() if not math.isnan(value)}
-    lowest = min(known, key=lambda group: known[group]) if len(known) > 1 else None
-    remarks = [("lowest Dice" if row["group"] == lowest else "", str(row["remark"] or "")) for row in block]
-    return [{**row, "remark": "; ".join(filter(None, found))} for row, found in zip(block, remarks, strict=True)]

@@ -1,5 +1,6 @@
 """Survival curves: the share of images that a budget leaves unbroken."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -9,17 +10,15 @@ from numpy.typing import NDArray
 
 from trustseg.metrics import survivors
 from trustseg.records import MINIMAL, read_table
-from trustseg.reporting.charts import head_curve
-from trustseg.reporting.condition_means import ValueTable, means_of
-from trustseg.reporting.image_scores import Floats, patients_of
-from trustseg.reporting.labels import describe_head
-from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.charts import head_curve, head_panels
+from trustseg.reporting.image_scores import Floats, ValueTable, means_of, patients_of
+from trustseg.reporting.report_data import ReportData, tabulated
 from trustseg.reporting.results import Results
-from trustseg.reporting.series import Chart, Panel, chart
-from trustseg.reporting.tables import Row, Table
+from trustseg.reporting.series import Chart, Line, chart
+from trustseg.reporting.tables import Row
 from trustseg.statistics import Interval, bootstrap_statistic
 
-__all__ = ["Brackets", "read_brackets", "survival_chart", "survival_table", "survivals"]
+__all__ = ["Brackets", "read_brackets", "survival", "survival_chart", "survivals"]
 
 Brackets = dict[str, pl.DataFrame]
 _POINTS: Final = 81  # of a curve
@@ -36,45 +35,48 @@ def read_brackets(results: Results) -> Brackets:
     return {variant: pl.concat(tables) for variant, tables in found.items()}
 
 
-def survival_table(data: ReportData, brackets: Brackets) -> Table:
-    """Return for each variant how many images were broken from the start, which never were, and the median budget."""
-    rows: list[Row] = []
+@tabulated
+def survival(data: ReportData, brackets: Brackets) -> Iterator[Row]:
+    """Yield for each variant how many images were broken from the start, which never were, and the median budget."""
     for variant, frame in brackets.items():
         top = _top(frame)
-        rows.append(
-            {
-                "variant": variant,
-                "tau": " and ".join(f"{tau:g}" for tau in sorted(frame["tau"].unique())),
-                "images": frame["image"].n_unique(),
-                "empty": frame.filter(pl.col("mask_px") == 0)["image"].n_unique(),
-                "already_broken": _share(frame, "already_broken", data.draws),
-                "median": _median(frame, top, data.draws),
-                "censored": _share(frame, "censored", data.draws),
-                "largest": _LEVELS * top,
-                "trust": data.trust(variant),
-            }
+        already_broken, censored = (
+            means_of(_image_means(frame, frame[column].to_numpy()[:, None]), draws=data.draws)[0]
+            for column in ("already_broken", "censored")
         )
-    return data.table("survival", rows)
+        yield {
+            "variant": variant,
+            "tau": " and ".join(f"{tau:g}" for tau in sorted(frame["tau"].unique())),
+            "images": frame["image"].n_unique(),
+            "empty": frame.filter(pl.col("mask_px") == 0)["image"].n_unique(),
+            "already_broken": already_broken,
+            "median": _median(frame, top, data.draws),
+            "censored": censored,
+            "largest": _LEVELS * top,
+            "trust": data.trust(variant),
+        }
 
 
 def survival_chart(data: ReportData, brackets: Brackets) -> Chart:
     """Return the share of images not broken against the budget, one panel per head."""
     top = max(map(_top, brackets.values()), default=0.0)
     budgets = np.linspace(0, top, _POINTS)
-    panels = []
-    for head, variants in data.results.heads.items():
-        lines = []
-        for variant in (variant for variant in variants if variant in brackets):
-            own = budgets[budgets <= _top(brackets[variant]) + 1e-9]
-            upper, lower = (means_of(table, draws=data.draws) for table in survivals(brackets[variant], own))
-            shares = [
-                replace(above, low=_end(below.low, above.value), high=_end(above.high, above.value))
-                for above, below in zip(upper, lower, strict=True)
-            ]
-            lines.append(head_curve(data, variant, (_LEVELS * own).tolist(), shares, attacked=True, mode="lines"))
-        if lines:
-            labels, limits = ("budget, grey levels", "share of images not broken"), ((0.0, _LEVELS * top), (0.0, 1.02))
-            panels.append(Panel(describe_head(head), *labels, tuple(lines), *limits))
+
+    def shares(variant: str) -> Line | None:
+        if variant not in brackets:
+            return None
+        own = budgets[budgets <= _top(brackets[variant]) + 1e-9]
+        upper, lower = (means_of(table, draws=data.draws) for table in survivals(brackets[variant], own))
+        found = [
+            replace(
+                above, low=np.nan_to_num(below.low, nan=above.value), high=np.nan_to_num(above.high, nan=above.value)
+            )
+            for above, below in zip(upper, lower, strict=True)
+        ]
+        return head_curve(data, variant, (_LEVELS * own).tolist(), found, attacked=True, mode="lines")
+
+    labels, across = ("budget, grey levels", "share of images not broken"), (0.0, _LEVELS * top)
+    panels = head_panels(data, shares, *labels, x_range=across, y_range=(0.0, 1.02))
     tau = " or ".join(f"{tau:g}" for tau in sorted({tau for frame in brackets.values() for tau in frame["tau"]}))
     return chart("survival", panels, tau=tau, target=data.results.target)
 
@@ -102,18 +104,9 @@ def _top(frame: pl.DataFrame) -> float:
     return max((end for end in ends if np.isfinite(end)), default=0.0)
 
 
-def _share(frame: pl.DataFrame, column: str, draws: int) -> Interval:
-    return means_of(_image_means(frame, frame[column].to_numpy()[:, None]), draws=draws)[0]
-
-
 def _median(frame: pl.DataFrame, top: float, draws: int) -> Interval:
     """Return the median of the smallest budgets known to break, in grey levels; one that is censored counts as top."""
     levels = _LEVELS * frame["eps_breaks"].to_numpy().clip(max=top)
     found = bootstrap_statistic(lambda rows: float(np.median(levels[rows])), patients_of(frame), draws=draws)
     low, high = np.clip((found.low, found.high), levels.min(), levels.max())  # no budget beyond was tried
     return replace(found, low=float(low), high=float(high))
-
-
-def _end(end: float, value: float) -> float:
-    """Return the end of an interval, the value itself where there is none."""
-    return value if np.isnan(end) else end

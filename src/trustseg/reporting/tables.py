@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -25,10 +26,6 @@ _LATEX: Final = str.maketrans(
 )
 
 
-def _nearest_to_zero(values: Iterable[float]) -> float:
-    return min(values, key=abs)
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its key in files, its title on pages, its digits, and whether numbers show a sign."""
@@ -46,7 +43,7 @@ class Column:
         score = self.key.removeprefix("robust_").removeprefix("worst_")
         facts = metric_facts(score)[1] if score.startswith("metric_") else None
         if facts and facts.better == "zero":
-            return _nearest_to_zero
+            return partial(min, key=abs)
         return max if score in HIGHER_IS_BETTER or (facts and facts.better == "higher") else None
 
 
@@ -113,7 +110,10 @@ class Table:
         head = " & ".join(_latex(column.title) for column in self.columns)
         body, best = [], self._best()
         for number, row in enumerate(self.cells()):
-            shown = [_latex_cell(*cell, bold=(number, place) in best) for place, cell in enumerate(row)]
+            shown = []
+            for place, (value, span) in enumerate(row):
+                text = rf"\textbf{{{_latex(value)}}}" if (number, place) in best else _latex(value)
+                shown.append(rf"{text} {{\scriptsize {_latex(span)}}}" if span else text)
             if number and row[0] == self.cells()[number - 1][0] and len(row) > 1:
                 shown[0] = ""
             body.append(" & ".join(shown) + r" \\")
@@ -198,11 +198,6 @@ def _texts(value: Value, column: Column) -> tuple[str, str]:
     if isinstance(value, float):
         return number_text(value, digits=column.digits, signed=column.signed), ""
     return "" if value is None else str(value), ""
-
-
-def _latex_cell(value: str, span: str, *, bold: bool) -> str:
-    shown = rf"\textbf{{{_latex(value)}}}" if bold else _latex(value)
-    return rf"{shown} {{\scriptsize {_latex(span)}}}" if span else shown
 
 
 def _latex(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +10,8 @@ import pytest
 from tests.reporting.given import EVIDENTIAL, PGD, deferring_run, some_records, with_records
 
 from trustseg.metrics import nause_from_counts
+from trustseg.reporting.differences import SCORES, Side, calibration_difference, paired_difference
 from trustseg.reporting.image_scores import numbers, per_image, ranking_of, read_scores
-from trustseg.reporting.paired_scores import SCORES, Side, calibration_difference, paired_difference
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
@@ -21,13 +22,13 @@ Sides = tuple[Side, Side]
 
 @pytest.fixture
 def sides(data: ReportData) -> Sides:
-    measures, columns = data.choices.measures, data.choices.columns
+    measures, columns = data.measures, data.columns
     first, second = (Side(name, measures[name], columns[name]) for name in ("evidential, random selection", EVIDENTIAL))
     return first, second
 
 
 def test_dice_is_that_of_the_report(data: ReportData, sides: Sides) -> None:
-    got = paired_difference(data.results, *sides, PGD, "dice", draws=200)
+    got = paired_difference(replace(data.results, draws=200), *sides, PGD, "dice")
     first, second = (per_image(data.results, side.variant, PGD) for side in sides)
     assert first["image"].equals(second["image"])
     one, other = (numbers(each, "dice") for each in (first, second))
@@ -58,9 +59,9 @@ def test_scores_are_those_of_the_report(
     data: ReportData, sides: Sides, score: str, of_one: Callable[[Results, Side], float], tolerance: float
 ) -> None:
     if score == "ece":
-        got = calibration_difference(data.results, *sides, PGD, draws=50)
+        got = calibration_difference(data.results, *sides, PGD)
     else:
-        got = paired_difference(data.results, *sides, PGD, score, draws=50)
+        got = paired_difference(data.results, *sides, PGD, score)
     first, second = (of_one(data.results, side) for side in sides)
     assert got.interval.value == pytest.approx(first - second, abs=tolerance)
     assert got.trainings == 2
@@ -68,7 +69,7 @@ def test_scores_are_those_of_the_report(
 
 def test_a_side_equals_itself(data: ReportData, sides: Sides) -> None:
     for score in ("dice", "iou", *SCORES.keys() - {"undetected_harm"}):  # which needs a policy, see below
-        got = paired_difference(data.results, sides[1], sides[1], PGD, score, draws=20)
+        got = paired_difference(data.results, sides[1], sides[1], PGD, score)
         assert (got.interval.value, got.interval.low, got.interval.high) == (0, 0, 0), score
 
 
@@ -86,16 +87,16 @@ def test_undetected_harm_by_hand(data: ReportData, tmp_path: Path) -> None:
     cells = tuple(deferring_run(tmp_path, name, threshold=0.6) for name in "ab")
     results = with_records(data, records, cells=cells).results
     first, second = (Side(name, "entropy", "u_entropy_mean") for name in "ab")
-    got = paired_difference(results, first, second, PGD, "undetected_harm", draws=50)
+    got = paired_difference(results, first, second, PGD, "undetected_harm")
     assert got.interval.value == pytest.approx(0.5 - 0.3)
     (cells[1].folder / "policy.json").unlink()
-    got = paired_difference(results, first, second, PGD, "undetected_harm", draws=20)
+    got = paired_difference(results, first, second, PGD, "undetected_harm")
     assert math.isnan(got.interval.value)
 
 
 def test_without_a_shared_image_there_is_no_difference(data: ReportData, sides: Sides) -> None:
     results = with_records(data, data.results.records.filter(pl.col("variant") != EVIDENTIAL)).results
     for score in ("dice", "aurc", "undetected_harm"):
-        got = paired_difference(results, *sides, PGD, score, draws=20)
+        got = paired_difference(results, *sides, PGD, score)
         assert math.isnan(got.interval.value), score
         assert got.p == 1.0

@@ -1,0 +1,282 @@
+"""Paired differences of two variants, seed by seed, with intervals over patients and seeds; pairs to compare."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from trustseg.deferral.ranking import AURC
+from trustseg.metrics import nause_from_counts
+from trustseg.records import metric_column
+from trustseg.reporting.cell_tables import at
+from trustseg.reporting.cells import FinishedCell
+from trustseg.reporting.deployed import deployed, is_deployed, policy_by
+from trustseg.reporting.image_scores import Floats, numbers, patients_of, rows_of
+from trustseg.reporting.labels import HIGHER_IS_BETTER, ConditionKey
+from trustseg.reporting.pixel_scores import PatientTable, pixel_calibration, pixel_ranking
+from trustseg.reporting.results import Results
+from trustseg.statistics import Comparison, Interval, compare_drawn, compare_images, draw_patients
+from trustseg.study.grid import REPETITIONS
+
+if TYPE_CHECKING:
+    from trustseg.reporting.report_data import ReportData
+
+__all__ = [
+    "SCORES",
+    "Difference",
+    "Side",
+    "calibration_difference",
+    "compare_values",
+    "differences_of",
+    "paired_difference",
+    "pairs",
+]
+
+Verdict = Literal[
+    "better", "worse", "includes 0", "within the margin", "margin not reached", "one training", "undefined"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: a variant, and the measure and record column of its uncertainty."""
+
+    variant: str
+    measure: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A paired difference variant - baseline in one metric under one condition.
+
+    Attributes:
+        interval: the difference, its interval over patients and, from two on, over trainings.
+        trainings: seeds that both were trained with.
+        rank: of the baseline among those that the study names.
+        margin: smallest difference that matters, >= 0.
+    """
+
+    variant: str
+    baseline: str
+    condition: ConditionKey
+    metric: str
+    interval: Interval
+    trainings: int = 1
+    rank: int = 0
+    margin: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval allows to say: better or worse only if it covers trainings and lies beyond the margin."""
+        low, high = self.interval.low, self.interval.high
+        if math.isnan(low) or math.isnan(high):
+            return "undefined"
+        if self.tentative and not low <= 0 <= high:
+            return "one training"
+        if low > self.margin or high < -self.margin:
+            return "better" if self.is_ahead else "worse"
+        if -self.margin < low and high < self.margin:
+            return "within the margin"
+        return "includes 0" if low <= 0 <= high else "margin not reached"
+
+    @property
+    def tentative(self) -> bool:
+        """Whether the interval covers patients alone: another training may turn the result around."""
+        return self.trainings < 2
+
+    @property
+    def mark(self) -> str:
+        """The sign of the footnote on a verdict of these trained models only, empty on others."""
+        return " †" if self.tentative and self.verdict != "undefined" else ""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the variant has the better value, however little."""
+        return (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER)
+
+
+def pairs(results: Results) -> dict[tuple[str, str], int]:
+    """Return the variants to compare, each with its baseline: (variant, baseline) -> rank of the baseline.
+
+    The study's ``report.baselines`` are settings; every variant is compared with the one that has them and
+    agrees in all others. Of a baseline without attacks, how the others are attacked does not matter. Mixtures
+    are left out: what training changed is told by single models.
+    """
+    cells = [results.cells_of(variant)[0] for variant in results.variants if not results.is_mixture(variant)]
+    baselines = results.wording.baselines
+    found: dict[tuple[str, str], int] = {}
+    for (cell, other), (rank, settings) in product(product(cells, cells), enumerate(baselines)):
+        ignored = (*settings, *(["adversarial."] if settings.get("adversarial.selection") == "none" else []))
+        is_baseline = any(_has(cell, same) for same in baselines[rank:])
+        comparable = cell.head == other.head or "model.head" in settings
+        if comparable and _has(other, settings) and not is_baseline and _same(cell, other, ignored):
+            found.setdefault((cell.variant, other.variant), rank)
+    return found
+
+
+def _has(cell: FinishedCell, settings: Mapping[str, Any]) -> bool:
+    values = {**cell.values, "model.head": cell.head, "adversarial.selection": cell.selection}
+    return all(values.get(key) == value for key, value in settings.items())
+
+
+def _same(cell: FinishedCell, other: FinishedCell, ignored: tuple[str, ...]) -> bool:
+    first, second = (
+        {key: value for key, value in each.values.items() if key not in REPETITIONS and not key.startswith(ignored)}
+        for each in (cell, other)
+    )
+    return first == second
+
+
+def differences_of(data: "ReportData") -> Iterator[Difference]:
+    """Yield the differences of every pair under every condition of the headline that both were measured under."""
+    results, margin = data.results, data.results.wording.margin
+    for ((variant, baseline), rank), condition in product(pairs(results).items(), data.conditions):
+        if not {(variant, condition), (baseline, condition)} <= data.measured:
+            continue
+        column, measure = (found.get(variant, "") for found in (data.columns, data.measures))
+        sides = Side(variant, measure, column), Side(baseline, measure, column)
+        found = {"dice": paired_difference(results, *sides, condition, "dice")}
+        if condition in data.compared:
+            # Scores of different measures are different questions: they are not subtracted.
+            shared: tuple[str, ...] = ("nause", "aurc") if column and column == data.columns.get(baseline) else ()
+            found |= {metric: paired_difference(results, *sides, condition, metric) for metric in shared}
+            found["ece"] = calibration_difference(results, *sides, condition)
+        for metric, each in found.items():
+            yield Difference(variant, baseline, condition, metric, each.interval, each.trainings, rank, margin)
+
+
+def paired_difference(results: Results, first: Side, second: Side, condition: ConditionKey, score: str) -> Comparison:
+    """Return the difference first - second in one score under one condition, over the seeds and images of both.
+
+    The score is one of ``SCORES``, else a metric of single images, by its name in records. Without a seed and an image
+    that both have, its interval is undefined.
+    """
+    if score in SCORES:
+        return SCORES[score](results, first, second, condition)
+    value = pl.col(metric_column(score))
+    frames = [rows_of(results, side.variant, condition).with_columns(value=value) for side in (first, second)]
+    return compare_values(*frames, draws=results.draws)
+
+
+def _unnoticed(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
+    """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
+
+    Each run decides by its own policy, fitted on its validation images; a run without one is left out.
+    """
+    here, none = at(condition), results.records.clear().with_columns(value=0.0)
+    sides = []
+    for side in (first, second):
+        frames = []
+        for cell in filter(is_deployed, results.cells_of(side.variant)):
+            policy = policy_by(cell, measure=side.measure, column=side.column)
+            own = results.records.filter(pl.col("cell") == cell.id, here | (pl.col("kind") == "clean"))
+            if len(own):
+                decided = deployed(own, policy).filter(here)
+                frames.append(decided.with_columns(value=pl.col("unnoticed").cast(pl.Float64)))
+        sides.append(pl.concat(frames, how="diagonal_relaxed") if frames else none)
+    return compare_values(*sides, draws=results.draws)
+
+
+def compare_values(first: pl.DataFrame, second: pl.DataFrame, *, draws: int) -> Comparison:
+    """Return the difference first - second of the column ``value`` on the images of both, seeds apart."""
+    columns = ["image", "patient", "seed", "value"]
+    pairs = first.select(columns).join(second.select(columns), on=["image", "seed"], suffix="_second")
+    if pairs.is_empty():
+        return _undefined()
+    values, patients = [], _patients(pairs)
+    for side in ("value", "value_second"):
+        wide = pairs.pivot("image", index="seed", values=side, aggregate_function="mean").sort("seed")
+        values.append(wide.select(patients["image"].to_list()).cast(pl.Float64).fill_null(np.nan).to_numpy())
+    return compare_images(values[0], values[1], patients["patient"].to_numpy(), draws=draws)
+
+
+def _patients(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("image").agg(pl.col("patient").first()).sort("image")
+
+
+def _image_ranking(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
+    """Compare the area under the risk-coverage curve of images with foreground."""
+    kept = [
+        rows_of(results, side.variant, condition)
+        .filter(pl.col("dice").is_not_null(), ~pl.col("dice").is_nan())
+        .select("image", "patient", "seed", u=pl.col(side.column).cast(pl.Float64), risk=1 - pl.col("dice"))
+        for side in (first, second)
+    ]
+    pairs = kept[0].join(kept[1], on=["image", "seed"], suffix="_second").drop_nulls()
+    if pairs.is_empty():
+        return _undefined()
+    patients = _patients(pairs)["patient"].to_numpy()
+    names, weights = _weights(patients, results.draws)
+    columns = []
+    for _, rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
+        drawn = weights[:, np.searchsorted(names, np.char.lower(patients_of(rows)))]
+        one, other = (AURC(drawn, numbers(rows, f"risk{end}"), numbers(rows, f"u{end}")) for end in ("", "_second"))
+        columns.append(one - other)
+    return _compared(columns, patients)
+
+
+def _pixel_ranking(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
+    """Compare the normalised area under the sparsification error of pixels."""
+
+    def table(only: Results, side: Side) -> PatientTable:
+        return pixel_ranking(only, side.variant, condition, side.measure, score=nause_from_counts)
+
+    return _of_pixels(table, results, first, second)
+
+
+def calibration_difference(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
+    """Return the difference in the calibration error of pixels, which no measure of uncertainty enters."""
+    return _of_pixels(lambda only, side: pixel_calibration(only, side.variant, condition), results, first, second)
+
+
+def _of_pixels(
+    table_of: Callable[[Results, Side], PatientTable], results: Results, first: Side, second: Side
+) -> Comparison:
+    """Compare a score of pixels, seeds apart, on the patients that both sides have."""
+    seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
+    columns: list[Floats] = []
+    shared: list[str] = []
+    for seed in sorted(seeds[0] & seeds[1]):
+        only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
+        tables = [table_of(only, side) for side in (first, second)]
+        held = sorted(set(tables[0].patients) & set(tables[1].patients))
+        if not held or (shared and held != shared):  # seeds that tested other patients are not comparable
+            continue
+        shared = held
+        names, weights = _weights(held, results.draws)
+        drawn = weights[:, np.searchsorted(names, np.char.lower(np.asarray(held)))]
+        places = ([table.patients.index(name) for name in held] for table in tables)
+        one, other = (table.statistic(drawn @ table.table[place]) for table, place in zip(tables, places, strict=True))
+        columns.append(one - other)
+    return _compared(columns, shared)
+
+
+def _weights(patients: ArrayLike, draws: int) -> tuple[NDArray[np.generic], Floats]:
+    """Return the distinct patients, and how often each is taken: once, and then as in each draw (1 + D, P)."""
+    names, _, times = draw_patients(patients, draws)
+    return names, np.vstack([np.ones(len(names)), times])
+
+
+def _compared(columns: Sequence[Floats], patients: ArrayLike) -> Comparison:
+    """Return the comparison of differences (1 + D,) of each seed: on all patients, and in each draw."""
+    if not len(columns):
+        return _undefined()
+    table = np.stack(columns, axis=1)
+    return compare_drawn(table[0], table[1:], patients, seed=0)
+
+
+def _undefined() -> Comparison:
+    return compare_drawn([math.nan], [[math.nan]], ["none"], seed=0)
+
+
+SCORES: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey], Comparison]]] = {
+    "nause": _pixel_ranking,
+    "aurc": _image_ranking,
+    "undetected_harm": _unnoticed,
+}
