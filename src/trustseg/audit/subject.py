@@ -100,7 +100,7 @@ def open_subject(
 
             index = options.conventions.get("class_index")
             found = open_predictions(path, class_index=index if isinstance(index, int) else None)
-            return _of_predictions(path.absolute().name, found, opened, facts=tuple(found.describe()))
+            return _of_predictions(path.absolute().name, found, opened)
         if is_exported(path):
             return _of_exported(path, options, opened)
     elif isinstance(source, str | Path) and ":" not in str(source):
@@ -200,12 +200,13 @@ def _of_foreign(source: object, options: ModelOptions, opened: _Opened) -> Subje
     return Subject(model.name, pack, facts, model.digest or hash_of_model(model), model, gradients=model.gradients)
 
 
-def _of_predictions(name: str, predictions: Any, opened: _Opened, *, facts: tuple[str, ...] = ()) -> Subject:  # noqa: ANN401 - a mapping, or Predictions
+def _of_predictions(name: str, predictions: Any, opened: _Opened) -> Subject:  # noqa: ANN401 - a mapping, or Predictions
     if not len(predictions):
         raise DataError("there are no predictions; give at least one probability map")
     height, width = np.shape(predictions[next(iter(predictions))])[-2:]
     pack = opened(size=max(height, width), fit="squash" if height == width else "pad")
     names = pack.index["name"].to_list()
     paired: Maps = predictions.paired(names) if hasattr(predictions, "paired") else predictions
+    facts = tuple(paired.describe()) if hasattr(paired, "describe") else ()
     kind = getattr(predictions, "kind", "probability")
     return Subject(name, pack, facts, predictions=paired, has_probability=kind == "probability")

@@ -30,6 +30,7 @@ __all__ = [
     "decode_case",
     "index_of",
     "reference_of",
+    "release",
     "scan_case",
     "write_cases",
     "write_table",
@@ -161,12 +162,12 @@ def write_cases(
 
     def written(done: int, total: int) -> None:
         if done % _RELEASED == 0:
-            _release(images, masks)
+            release(images, masks)
         if progress is not None:
             progress(done, total)
 
     packed = in_threads(write_one, range(len(scans)), progress=written)
-    _release(images, masks)
+    release(images, masks)
     native = [(scan.case.name, *scan.image.size, mask, ignored) for scan, mask, ignored in packed]
     types = {"name": pl.String, "width": pl.Int64, "height": pl.Int64, "mask": pl.Binary, "ignored": pl.Binary}
     write_table(pl.DataFrame(native, schema=types, orient="row"), folder / "native.parquet")
@@ -223,9 +224,11 @@ def _png(mask: npt.NDArray[np.bool_]) -> bytes:
     return buffer.getvalue()
 
 
-def _release(*arrays: np.memmap[Any, np.dtype[np.uint8]]) -> None:
-    """Write arrays to their files and leave the memory to others: all that was touched would count as in use."""
+def release(*arrays: npt.NDArray[np.uint8]) -> None:
+    """Write mapped arrays to their files and leave the memory to others: all that was touched would count as in use."""
     for array in arrays:
+        if not isinstance(array, np.memmap):
+            continue
         array.flush()
         if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             array.base.madvise(mmap.MADV_DONTNEED)

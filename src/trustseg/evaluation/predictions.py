@@ -14,6 +14,7 @@ from torch import Tensor
 from trustseg.beliefs import Bernoulli
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
+from trustseg.data.pack_cases import release
 from trustseg.data.resizing import IGNORED, resize_image
 from trustseg.errors import DataError
 from trustseg.evaluation.conditions import CLEAN
@@ -29,7 +30,7 @@ __all__ = ["evaluate_predictions", "fitted_map"]
 _SUREST: Final = 100.0  # log-odds of a probability of exactly 1, whose cross-entropy would be infinite
 _LEVELS: Final = 65535  # of a map while it is resized
 _BATCH: Final = 4  # images of usual size whose maps stay in the cache of a processor
-_READ: Final = 64  # reference masks at native size that are read at a time
+_READ: Final = 64  # reference masks that are read, then released, at a time
 
 
 def evaluate_predictions(
@@ -64,6 +65,8 @@ def evaluate_predictions(
         recorder.add(belief, unchanged, masks, cases, changed=unchanged)
         native_dices += [_native_dice(values, next(natives)) for values in maps]
         done += len(maps)
+        if done % _READ == 0:
+            release(pack.masks)
         if report is not None:
             report(done, len(rows))
     tables = recorder.tables()

@@ -12,9 +12,10 @@ __all__ = ["as_columns", "chunks", "draw_patients"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Counts = NDArray[np.int16]
 
 
-def draw_patients(patients: ArrayLike, draws: int = 2000, seed: int = 0) -> tuple[NDArray[np.generic], Ints, Ints]:
+def draw_patients(patients: ArrayLike, draws: int = 2000, seed: int = 0) -> tuple[NDArray[np.generic], Ints, Counts]:
     """Return the P distinct patients, sorted, which of them each row is of (N,), and how often each is drawn (D, P).
 
     Example:
@@ -40,9 +41,9 @@ def chunks(draws: int, width: int, most: int) -> Iterator[slice]:
 
 
 @lru_cache(maxsize=4)
-def _multiplicities(count: int, draws: int, seed: int) -> Ints:
+def _multiplicities(count: int, draws: int, seed: int) -> Counts:
     """Return how often each patient is drawn (D, P), read-only; cached because reports repeat the same draws."""
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws).astype(np.int16)
     drawn.setflags(write=False)
     return drawn
 

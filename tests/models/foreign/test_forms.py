@@ -17,7 +17,7 @@ from tests.models.foreign.networks import Red
 from torch import nn
 
 from trustseg.errors import ModelError
-from trustseg.models.foreign import Conventions, ForeignModel, ForeignNetwork, open_model
+from trustseg.models.foreign import Conventions, ForeignModel, ForeignNetwork, find_conventions, open_model
 
 pytest.importorskip("onnxruntime")
 
@@ -157,3 +157,5 @@ def test_a_fixed_size_is_found_and_used(shape: tuple[str | int, ...], tmp_path: 
     assert gradient(model, images).abs().sum() > 0
     with pytest.raises(ModelError, match=r"red\.onnx' needs images of 48 pixels"):
         ForeignModel(network, Conventions(size=64))
+    with pytest.raises(ModelError, match=r"red\.onnx' needs images of 48 pixels, but size is 64"):
+        find_conventions(network, images, networks.masks(images), fixed={"size": 64})

@@ -156,6 +156,7 @@ def test_names_pair_or_are_refused(tmp_path: Path) -> None:
         png8(values, tmp_path / f"{name}_pred")
     found = open_predictions(tmp_path)
     assert list(found.paired(NAMES)) == NAMES
+    assert found.paired(NAMES).describe()[-1].endswith("'case_1_pred.png' is taken to be of 'case_1'.")
     assert list(found.paired([f"{name}_pred" for name in NAMES])) == [f"{name}_pred" for name in NAMES]
     assert list(found.paired([*NAMES, "case_9"])) == NAMES  # of a split without it
     with pytest.raises(DataError, match="case_9"):

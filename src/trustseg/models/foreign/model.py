@@ -42,8 +42,7 @@ class ForeignModel(nn.Module):
     def __init__(self, network: ForeignNetwork, conventions: Conventions) -> None:
         super().__init__()
         facts = network.facts
-        if conventions.size and facts.size not in (None, conventions.size):
-            raise ModelError(f"'{facts.name}' needs images of {facts.size} pixels, but size is {conventions.size}")
+        facts.require_size(conventions.size)
         self.network = network
         self.conventions = conventions
         self.name, self.size, self.channels, self.digest = facts.name, facts.size, facts.channels or 3, facts.digest

@@ -51,6 +51,11 @@ class Facts:
             raise ModelError(f"'{self.name}' needs images of {width}x{height} pixels; only squares can be given to it")
         self.batch, self.channels, self.size = batch, channels or 3, height
 
+    def require_size(self, size: int | None) -> None:
+        """Raise a ModelError if it needs squares of another size than one that is given."""
+        if size is not None and self.size not in (None, size):
+            raise ModelError(f"'{self.name}' needs images of {self.size} pixels, but size is {size}")
+
 
 class ForeignNetwork(nn.Module):
     """A network called with a batch of inputs (B, C, H, W), returning its raw output (B, K, h, w).

@@ -82,7 +82,9 @@ class Predictions(Mapping[str, Map]):
             both = " and ".join(part for part in (without, extra) if part) or "some cases have several predictions"
             raise DataError(f"'{self.folder}': {both}; name each prediction after its image")
         files = {cases[image]: masks[0] for image, masks in sorted(found.masks.items())}
-        return Predictions(self.folder, files, self.kind, self._label, self._about)
+        other = next(name for name, path in files.items() if stem_of(path) != name)
+        named = f"Their names are not those of the images: '{files[other].name}' is taken to be of '{other}'."
+        return Predictions(self.folder, files, self.kind, self._label, (*self._about, named))
 
 
 def open_predictions(folder: Path, *, class_index: int | None = None) -> Predictions:

@@ -176,17 +176,18 @@ def _checked(fixed: Mapping[str, object]) -> dict[str, Any]:
     return {name: getattr(checked, name) for name in given}
 
 
-def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, object]) -> list[dict[str, Any]]:
+def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sizes and fits to try: those that the network needs for these images."""
-    if "size" in known or "fit" in known:
-        return [{"size": known.get("size", network.facts.size), "fit": known.get("fit", "resize")}]
+    network.facts.require_size(known.get("size"))
     height, width = images.shape[-2:]
-    if (size := network.facts.size) is not None:
+    tried: list[dict[str, Any]] = [{}, {"fit": "pad"}]
+    if "size" in known or "fit" in known:
+        tried = [{"size": known.get("size", network.facts.size), "fit": known.get("fit", "resize")}]
+    elif (size := network.facts.size) is not None:
         if (height, width) == (size, size):
             return [{"size": size}]
         other = "crop" if min(height, width) >= size else "pad" if max(height, width) <= size else None
         return [{"size": size, "fit": fit} for fit in ("resize", other) if fit is not None]
-    tried: list[dict[str, Any]] = [{}, {"fit": "pad"}]
     failures: list[Exception] = []
     for each in tried:
         try:
@@ -196,7 +197,7 @@ def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, object])
         else:
             return [each]
     why = f"on images of {width}x{height} pixels ({first_line(failures[0])})"
-    raise ModelError(f"'{network.facts.name}' cannot be run {why}; set size")
+    raise ModelError(f"'{network.facts.name}' cannot be run {why}; set another size or fit")
 
 
 def _inputs(
