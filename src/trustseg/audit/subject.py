@@ -50,7 +50,7 @@ class ModelOptions:
         fit: how images are fitted into it; None decides.
     """
 
-    weights: Path | None = None
+    weights: Path | str | None = None
     trust_code: bool = False
     output: str | int | None = None
     conventions: Mapping[str, object] = field(default_factory=dict)

@@ -34,7 +34,7 @@ class Maite:
             return list(Red()(torch.from_numpy(np.stack(batch))).numpy())
 
 
-def with_file(file: Path) -> ForeignNetwork:
+def with_file(file: Path | str) -> ForeignNetwork:
     return open_model("tests.models.foreign.networks:make", weights=file, trust_code=True)
 
 
@@ -46,7 +46,7 @@ def of_safetensors(folder: Path) -> ForeignNetwork:
 def of_checkpoint(folder: Path) -> ForeignNetwork:
     tensors = {f"module.{key}": value for key, value in Red().state_dict().items()}
     torch.save({"net": tensors, "epoch": 3, "optimizer": {"state": {}}}, folder / "a.pth")
-    return with_file(folder / "a.pth")
+    return with_file(str(folder / "a.pth"))
 
 
 def channels_last(graph: Any) -> None:  # noqa: ANN401 - a protocol buffer

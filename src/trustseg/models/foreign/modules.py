@@ -49,7 +49,7 @@ def open_script(path: Path, *, output: str | int | None) -> ForeignNetwork:
     return of_module(module, facts, output=output)
 
 
-def open_function(source: str, *, weights: Path | None, output: str | int | None) -> ForeignNetwork:
+def open_function(source: str, *, weights: Path | str | None, output: str | int | None) -> ForeignNetwork:
     """Return the network that ``package.module:function`` returns, with weights from a file if one is given."""
     place, _, name = source.partition(":")
     here = str(Path.cwd())
@@ -70,9 +70,12 @@ def open_function(source: str, *, weights: Path | None, output: str | int | None
     return with_weights(module, Facts(source, "a function of Python", ""), weights, output=output)
 
 
-def with_weights(module: nn.Module, facts: Facts, weights: Path | None, *, output: str | int | None) -> ForeignNetwork:
+def with_weights(
+    module: nn.Module, facts: Facts, weights: Path | str | None, *, output: str | int | None
+) -> ForeignNetwork:
     """Return the network of a module after loading its weights; without a file it keeps those it has."""
     if weights is not None:
+        weights = Path(weights)
         if not weights.is_file():
             raise MissingFileError(f"no weights file '{weights}'; check the path")
         content = weights.read_bytes()

@@ -22,7 +22,7 @@ __all__ = ["open_model"]
 def open_model(
     source: str | Path | object,
     *,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     trust_code: bool = False,
     output: str | int | None = None,
 ) -> ForeignNetwork:
