@@ -72,7 +72,7 @@ def _audited(model: Path, data: Path, folder: Path, *options: str) -> _Spent:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
-    return _Spent(used.ru_utime + used.ru_stime, time.perf_counter() - since, used.ru_maxrss / 1e6)
+    return _Spent(used.ru_utime + used.ru_stime, time.perf_counter() - since, used.ru_maxrss * 1024 / 1e9)
 
 
 def _written_data(folder: Path, count: int, size: int) -> Path:
