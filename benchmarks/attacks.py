@@ -12,7 +12,7 @@ from benchmarks.scenes import DEVICE, ON_GPU
 from benchmarks.timing import Figure, seconds_of
 from trustseg.attacks import pgd
 from trustseg.data import open_dataset, write_phantoms
-from trustseg.data.module import as_images, pack_loader
+from trustseg.data.batches import as_images, pack_loader
 from trustseg.losses import segmentation_loss
 from trustseg.metrics import dice
 from trustseg.models import Segmenter, build_segmenter

@@ -14,7 +14,7 @@ from benchmarks.timing import Figure
 from trustseg.attacks import training_attacks
 from trustseg.config import RunConfig
 from trustseg.data import Pack
-from trustseg.data.module import Batch
+from trustseg.data.batches import Batch
 from trustseg.selection import SELECTIONS, attacked_count
 from trustseg.training.attacking import FREE
 from trustseg.training.passes import Passes, epoch_passes

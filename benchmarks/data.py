@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import Figure, seconds_of
 from trustseg.data import open_dataset, write_pack, write_phantoms
+from trustseg.data.batches import cache_pack, pack_loader
 from trustseg.data.decode import read_image, read_mask
-from trustseg.data.module import pack_loader
-from trustseg.data.residence import residing
 
 
 class Files(Dataset[tuple[np.ndarray, np.ndarray]]):
@@ -47,7 +46,7 @@ def figures() -> Iterator[Figure]:
         source = write_phantoms(folder / "phantoms", train=600, test=0, control=0, size=128)
         write_pack(source, folder / "pack", size=128)
         pack, files = open_dataset(folder / "pack"), Files(source)
-        rows, held = np.arange(len(pack)), residing(pack, "ram", device=torch.device("cpu"))
+        rows, held = np.arange(len(pack)), cache_pack(pack, "ram", device=torch.device("cpu"))
         times = seconds_of(
             {
                 "pack": lambda: [None for _ in pack_loader(pack, rows, batch_size=16)],

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trustseg.config import RunConfig
 from trustseg.data import Pack
-from trustseg.data.module import Batch, as_images, pack_loader
+from trustseg.data.batches import Batch, as_images, pack_loader
 from trustseg.models import build_segmenter
 from trustseg.training.cost import Cost
 from trustseg.training.module import SegmentationModule

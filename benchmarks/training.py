@@ -15,7 +15,7 @@ from benchmarks.scenes import ON_GPU
 from benchmarks.timing import Figure
 from trustseg.config import load_run
 from trustseg.data import Pack, open_dataset, write_phantoms
-from trustseg.data.module import Batch
+from trustseg.data.batches import Batch
 
 SIZE, BATCH, IMAGES, EPOCHS = (224, 64, 512, 12) if ON_GPU else (64, 8, 64, 12)
 SETTINGS = {
