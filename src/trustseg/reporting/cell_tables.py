@@ -69,11 +69,14 @@ def _sums(
 
 
 def load_training(cell: FinishedCell) -> pl.DataFrame | None:
-    """Return one row per epoch of the training log, the last value of each column, or None where there is no log."""
-    path = cell.training_log
-    if path is None:
+    """Return one row per epoch of the training log, the last value of each column, or None where there is no log.
+
+    The log lies beside the tables of the cell, or in the run whose evaluation it is.
+    """
+    logs = [path for folder in (cell.folder, cell.folder.parent) if (path := folder / "metrics.csv").is_file()]
+    if not logs:
         return None
-    table = read_file(path, read_csv)
+    path, table = logs[0], read_file(logs[0], read_csv)
     if "epoch" not in table.columns or not table["epoch"].dtype.is_integer():
         raise DataError(f"'{path}' is no training log: it has no column of whole numbers called epoch; restore it")
     if odd := [column.name for column in table if not (column.dtype.is_numeric() or column.dtype == pl.Null)]:

@@ -34,12 +34,6 @@ class FinishedCell(Description):
     settings: Mapping[str, Any] = {}
 
     @property
-    def training_log(self) -> Path | None:
-        """The log of its training, beside its tables or in the run whose evaluation it is; None where there is none."""
-        places = (self.folder / "metrics.csv", self.folder.parent / "metrics.csv")
-        return next((place for place in places if place.is_file()), None)
-
-    @property
     def has_pixels(self) -> bool:
         """Whether its tables of pixels are there; published results are records alone."""
         return (self.folder / HISTOGRAMS.name).is_file()

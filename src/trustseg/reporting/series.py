@@ -1,4 +1,4 @@
-"""The series of each figure as plain numbers; ``plotly_figures`` and ``paper_figures`` draw the same ones."""
+"""What each figure shows, as plain numbers: series, bands, axes and looks; ``drawing`` draws them in two ways."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

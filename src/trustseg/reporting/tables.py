@@ -193,7 +193,8 @@ def _texts(value: Value, column: Column) -> tuple[str, str]:
             for part in (value.value, value.low, value.high)
         )
         if math.isnan(value.low):
-            return shown, f"— (n = {value.count})" if value.count == 1 else "[no interval]"
+            single = value.count == 1 and not math.isnan(value.value)
+            return shown, f"— (n = {value.count})" if single else "[no interval]"
         return shown, f"[{low}, {high}]"
     if isinstance(value, float):
         return number_text(value, digits=column.digits, signed=column.signed), ""
