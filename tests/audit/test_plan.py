@@ -40,11 +40,12 @@ def test_a_budget_is_kept_and_what_is_left_out_is_named(budget: float) -> None:
 def test_what_requirements_ask_for_comes_first_whatever_it_takes() -> None:
     asked = (
         Requirement(metric="dice", at_least=0.5, condition="any_shift@4"),
+        Requirement(metric="dice", at_least=0.5, condition="scatter@4"),
         Requirement(metric="dice", at_least=0.5, condition="fgsm@3/255"),
         Requirement(metric="dice", at_least=0.5, condition="any_attack@2/255"),
     )
     plan = planned(0.1, requirements=asked)
-    assert (plan.images, plan.severities) == (16, (4,))
+    assert (plan.images, plan.severities, plan.shifts) == (16, (4,), (*AUDIT_SHIFTS, "scatter"))
     assert dict(plan.attacks) == {"fgsm": (3 / 255,), "pgd": (2 / 255,)}
 
 

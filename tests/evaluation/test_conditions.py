@@ -10,7 +10,7 @@ from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.errors import AttackError, ConfigError
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbation_size, perturbed
 from trustseg.metrics import harm
-from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
+from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFT_TABLE, SHIFTS
 
 IMAGES = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 MASKS = (IMAGES > 0.7).float()
@@ -120,8 +120,12 @@ def test_clean_comes_first_and_budgets_and_severities_rise() -> None:
         ("lateral", "population", 0, 0),
     ]
     assert [one.attack for one in conditions[1:4]] == [config.attacks[0], config.attacks[0], config.attacks[1]]
-    every = conditions_of(EvaluationConfig(attacks=(), shifts=("all",), severities=(3,)))
-    assert {one.shift for one in every[1:]} == {*SHIFTS, *GEOMETRIC_SHIFTS}
+    every, standard = (
+        [one.shift for one in conditions_of(EvaluationConfig(attacks=(), shifts=words, severities=(3,)))[1:]]
+        for words in (("jpeg", "extended"), ("all",))
+    )
+    assert sorted(map(str, every)) == sorted([*SHIFTS, *GEOMETRIC_SHIFTS])
+    assert standard == [name for name in (*SHIFTS, *GEOMETRIC_SHIFTS) if name in [*SHIFT_TABLE][:19]]
 
 
 def test_a_geometric_shift_moves_the_mask() -> None:

@@ -10,11 +10,13 @@ from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, leve
 from trustseg.config import AttackConfig
 from trustseg.errors import ConfigError
 from trustseg.evaluation.masking_checks import PASSES
-from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
+from trustseg.shifts import shift_names
 
-__all__ = ["AUDIT_ATTACKS", "AUDIT_SHIFTS", "PassTimes", "Plan", "make_plan", "seconds_of"]
+__all__ = ["AUDIT_ATTACKS", "AUDIT_SHIFTS", "EVERY_SHIFT", "PassTimes", "Plan", "make_plan", "seconds_of"]
 
-AUDIT_SHIFTS: Final = (*SHIFTS, *GEOMETRIC_SHIFTS)
+AUDIT_SHIFTS: Final = shift_names("all")
+"""The shifts of every audit; of the others, those that requirements ask for."""
+EVERY_SHIFT: Final = shift_names("extended")
 AUDIT_ATTACKS: Final[dict[str, dict[str, Any]]] = {
     "pgd": {},
     "fgsm": {},
@@ -143,12 +145,13 @@ def _items(
 ) -> list[_Item]:
     """Return everything that could be measured, what is required first, then what tells most."""
     wanted = [level_of(each.condition) for each in requirements if each.condition != "clean"]
-    severities = sorted({int(level) for name, level in wanted if name in (*AUDIT_SHIFTS, ANY_SHIFT)})
-    shift = len(AUDIT_SHIFTS) * max(times.forward, times.record)
+    severities = sorted({int(level) for name, level in wanted if name in (*EVERY_SHIFT, ANY_SHIFT)})
+    every = tuple(dict.fromkeys([*AUDIT_SHIFTS, *(name for name, _ in wanted if name in EVERY_SHIFT)]))
+    shift = len(every) * max(times.forward, times.record)
 
     def shifts(levels: Sequence[int], *, required: bool = False) -> _Item:
         words = f"shifts of severity {' and '.join(map(str, levels))}"
-        return _Item(words, shift * len(levels), Plan(0, AUDIT_SHIFTS, tuple(levels)), required=required)
+        return _Item(words, shift * len(levels), Plan(0, every, tuple(levels)), required=required)
 
     def attack(name: str, budgets: Sequence[float], *, required: bool = False) -> _Item:
         words = f"{name} at {', '.join(f'{255 * eps:g}/255' for eps in budgets)}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from trustseg.audit.evidence import Evidence
-from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS
+from trustseg.audit.plan import AUDIT_ATTACKS, EVERY_SHIFT
 from trustseg.audit.quantities import QUANTITIES, Selected
 from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, level_of
 from trustseg.errors import ConfigError, unknown_name
@@ -75,9 +75,9 @@ def require_known(requirement: Requirement) -> None:
         raise unknown_name("metric", requirement.metric, QUANTITIES)
     name, level = level_of(requirement.condition)
     asked = f"requirement '{requirement.metric}, {requirement.condition}'"
-    facts, is_shift = QUANTITIES[requirement.metric].facts, name in (*AUDIT_SHIFTS, ANY_SHIFT)
+    facts, is_shift = QUANTITIES[requirement.metric].facts, name in (*EVERY_SHIFT, ANY_SHIFT)
     if requirement.condition != "clean" and not is_shift and name not in (*AUDIT_ATTACKS, ANY_ATTACK):
-        raise unknown_name("condition", name, [*AUDIT_SHIFTS, *AUDIT_ATTACKS, ANY_SHIFT, ANY_ATTACK, "clean"])
+        raise unknown_name("condition", name, [*EVERY_SHIFT, *AUDIT_ATTACKS, ANY_SHIFT, ANY_ATTACK, "clean"])
     if is_shift and level not in (1, 2, 3, 4, 5):
         raise ConfigError(f"{asked}: a shift has severity 1 to 5, not {level:g}")
     if name in (*AUDIT_ATTACKS, ANY_ATTACK) and level > 1:
@@ -110,7 +110,7 @@ def judge(requirement: Requirement, evidence: Evidence, *, draws: int = 2000) ->
     elif name == ANY_SHIFT:
         keys = [key for key in measured if kinds[key] == "shift" and key[0].endswith(f"_{level:g}")]
     else:
-        key = (f"{name}_{level:g}", 0.0) if name in AUDIT_SHIFTS else (name, level)
+        key = (f"{name}_{level:g}", 0.0) if name in EVERY_SHIFT else (name, level)
         keys = [each for each in (CLEAN, *measured) if _same(each, key, name)]
     if not keys:
         reason = "the condition was not measured within the budget"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from trustseg.config.names import ART, all_options, allowed_names, check_attack_options
+from trustseg.config.names import ART, all_options, check_attack_options
 from trustseg.config.section import AggregationName, Budget, FolderOrFile, NameWithOptions, Section
 
 __all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
@@ -136,7 +136,11 @@ class EvaluationConfig(Section):
         (AttackConfig(name="fgsm", eps=_LADDER), AttackConfig(name="pgd", eps=_LADDER)),
         description="attacks and budgets",
     )
-    shifts: tuple[str, ...] = Field((), description="natural shifts; all: every one")
+    shifts: tuple[NameWithOptions, ...] = Field(
+        (),
+        description="natural shifts; all: the standard ones; extended: every one; {name: nrtk:NAME, PARAMETER: [five "
+        "values]}: an operator of nrtk",
+    )
     severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
         (1, 3, 5), min_length=1, description="severities of the shifts, 1 to 5"
     )
@@ -173,8 +177,10 @@ class EvaluationConfig(Section):
 
     @property
     def shift_names(self) -> tuple[str, ...]:
-        """Return the names of the shifts, ``all`` written out."""
-        return allowed_names()["evaluation.shifts"][1:] if self.shifts == ("all",) else self.shifts
+        """Return the names of the shifts, ``all`` and ``extended`` written out."""
+        from trustseg.shifts import shift_names
+
+        return shift_names(*self.shifts)
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:

@@ -38,7 +38,7 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "adversarial.selection": ("none", "threshold"),
     "adversarial.attack": ("free",),
     "adversarial.objective": ("divergence",),
-    "evaluation.shifts": ("all",),
+    "evaluation.shifts": ("all", "extended"),
 }
 """What a key may hold besides names of entries."""
 
@@ -113,11 +113,18 @@ def check_names(key: str, *got: str) -> None:
     for text in got:
         if key.endswith("aggregation"):
             check_ranks(key, text)
-        if text in words:
+        if text in words or (key == "evaluation.shifts" and _is_nrtk(text)):
             continue
         if name_in(text) not in entries or (text not in entries and not takes_options):
             raise unknown_name(f"value of {key}", text, [*words, *entries])
         read(entries, text, kind=f"value of {key}")
+
+
+def _is_nrtk(shift: str) -> bool:
+    """Return whether a shift is an operator of nrtk; raise if it is none that can be run."""
+    from trustseg.shifts import NRTK, nrtk_shift
+
+    return shift.startswith(NRTK) and nrtk_shift(shift) is not None
 
 
 def check_attack(attack: "AttackConfig") -> None:

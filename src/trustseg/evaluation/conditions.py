@@ -12,6 +12,7 @@ from trustseg.attacks import Model, evaluation_attacks
 from trustseg.beliefs import Belief
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.data.resizing import Area
+from trustseg.entries import slug
 from trustseg.errors import AttackError, ConfigError
 from trustseg.evaluation.frames import image_scores, region_of
 from trustseg.shifts import GEOMETRIC_SHIFTS, shift_and_share
@@ -126,12 +127,17 @@ def conditions_of(config: EvaluationConfig) -> list[Condition]:
         Condition(attack.label, eps, attack) for attack in config.attacks for eps in sorted(attack.eps) if eps > 0
     ]
     shifted = [
-        Condition(f"{name}_{severity}", shift=name, severity=severity)
+        Condition(f"{_label(name)}_{severity}", shift=name, severity=severity)
         for name in config.shift_names
         for severity in sorted(config.severities)
     ]
     others = [Condition(name, population=path) for name, path in config.populations.items()]
     return [CLEAN, *attacked, *shifted, *others]
+
+
+def _label(shift: str) -> str:
+    """Return the name of a shift in the names of conditions; that of an operator of nrtk has its parameters."""
+    return slug(shift.replace(":", "_").replace("[", "").replace("]", ""))
 
 
 def perturbed(

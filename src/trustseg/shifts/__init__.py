@@ -1,8 +1,9 @@
 """Shifts: images as another device, hospital or day would have given them, by name and severity 1 to 5.
 
 ``SHIFTS`` (images, severity, generator) -> images change grey levels only. ``GEOMETRIC_SHIFTS`` (images, masks,
-severity, generator) -> (images, masks) move the mask along. ``shift`` takes a name of either. The parameter of each
-severity is frozen in ``SHIFT_TABLE``; the docstrings give its range. The following holds for all of them.
+severity, generator) -> (images, masks) move the mask along. ``shift`` takes a name of either, or an operator of nrtk
+(``nrtk_shift``). The parameter of each severity is frozen in ``SHIFT_TABLE``; the docstrings give its range. The
+following holds for all of them.
 
 Args:
     images: (B, C, H, W) float32 in [0, 1]; not written to.
@@ -34,18 +35,23 @@ from torch import Tensor
 
 from trustseg.entries import Entry
 from trustseg.errors import unknown_name
-from trustseg.shifts import foreign, geometry, grey_levels, sharpness
-from trustseg.shifts.table import SHIFT_TABLE, SHIFT_TABLE_VERSION
+from trustseg.shifts import detector, display, foreign, geometry, grey_levels, sharpness
+from trustseg.shifts.nrtk_operators import NRTK, nrtk_shift
+from trustseg.shifts.table import SHIFT_TABLE, SHIFT_TABLE_VERSION, severities
 
 __all__ = [
     "GEOMETRIC_SHIFTS",
+    "NRTK",
     "SHIFTS",
     "SHIFT_TABLE",
     "SHIFT_TABLE_VERSION",
     "Shift",
     "ShiftFacts",
+    "nrtk_shift",
+    "severities",
     "shift",
     "shift_and_share",
+    "shift_names",
 ]
 
 
@@ -63,10 +69,15 @@ class ShiftFacts:
     Attributes:
         cover: if it draws something opaque: the function that draws its opacity, and the one that lays that over
             images.
+        extended: whether the word ``all`` of a configuration leaves it out, so that it still means what it meant in
+            the studies published before there was this shift.
     """
 
     cover: tuple[Shift, Callable[[Tensor, Tensor], Tensor]] | None = None
+    extended: bool = False
 
+
+_EXTENDED: Final = ShiftFacts(extended=True)
 
 SHIFTS: Final[Mapping[str, Entry[Tensor, ShiftFacts]]] = {
     "gaussian_noise": Entry(grey_levels.gaussian_noise, "Gaussian noise", ShiftFacts()),
@@ -92,12 +103,51 @@ SHIFTS: Final[Mapping[str, Entry[Tensor, ShiftFacts]]] = {
         foreign.text_markers, "text markers", ShiftFacts((foreign.text_markers_cover, foreign.text_markers_over))
     ),
     "leads": Entry(foreign.leads, "leads", ShiftFacts((foreign.leads_cover, foreign.leads_over))),
+    "scatter": Entry(detector.scatter, "scatter", _EXTENDED),
+    "grid_lines": Entry(detector.grid_lines, "grid lines", _EXTENDED),
+    "grid_cutoff": Entry(detector.grid_cutoff, "grid cutoff", _EXTENDED),
+    "dead_columns": Entry(
+        detector.dead_columns,
+        "dead columns",
+        ShiftFacts((detector.dead_columns_cover, detector.dead_columns_over), extended=True),
+    ),
+    "dead_pixels": Entry(detector.dead_pixels, "dead pixels", _EXTENDED),
+    "row_noise": Entry(detector.row_noise, "row noise", _EXTENDED),
+    "tile_gain": Entry(detector.tile_gain, "tile gain", _EXTENDED),
+    "double_exposure": Entry(detector.double_exposure, "double exposure", _EXTENDED),
+    "edge_enhancement": Entry(display.edge_enhancement, "edge enhancement", _EXTENDED),
+    "few_grey_levels": Entry(display.few_grey_levels, "few grey levels", _EXTENDED),
+    "moire": Entry(display.moire, "moire", _EXTENDED),
+    "glare": Entry(display.glare, "glare", _EXTENDED),
+    "jpeg_chain": Entry(sharpness.jpeg_chain, "JPEG chain", _EXTENDED),
+    "clothing": Entry(foreign.clothing, "clothing", _EXTENDED),
+    "tubes": Entry(foreign.tubes, "tubes", _EXTENDED),
+    "implant": Entry(
+        foreign.implant, "implant", ShiftFacts((foreign.implant_cover, foreign.implant_over), extended=True)
+    ),
 }
 
 GEOMETRIC_SHIFTS: Final[Mapping[str, Entry[tuple[Tensor, Tensor], ShiftFacts]]] = {
     "rotation": Entry(geometry.rotation, "rotation", ShiftFacts()),
     "translation": Entry(geometry.translation, "translation", ShiftFacts()),
+    "magnification": Entry(geometry.magnification, "magnification", _EXTENDED),
+    "portable_tilt": Entry(geometry.portable_tilt, "portable tilt", _EXTENDED),
+    "stitching": Entry(geometry.stitching, "stitching", _EXTENDED),
 }
+
+
+def shift_names(*words: str) -> tuple[str, ...]:
+    """Return names of shifts: ``all`` and ``extended`` written out, everything else as it is, none twice.
+
+    ``all`` stands for the shifts that are not ``extended``, ``extended`` for these as well.
+
+    Example:
+        >>> len(shift_names("all")), len(shift_names("jpeg", "extended", "jpeg")), shift_names("jpeg", "moire")
+        (19, 38, ('jpeg', 'moire'))
+    """
+    facts = {name: entry.facts for entries in (SHIFTS, GEOMETRIC_SHIFTS) for name, entry in entries.items()}
+    groups = {"all": [name for name in facts if not facts[name].extended], "extended": [*facts]}
+    return tuple(dict.fromkeys(name for word in words for name in groups.get(word, [word])))
 
 
 def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -112,6 +162,8 @@ def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: to
         >>> brighter[0, 0, 0], same is masks
         (tensor([0.6300, 0.6300]), True)
     """
+    if name.startswith(NRTK):
+        return nrtk_shift(name)(images, severity, generator), masks
     if name not in SHIFTS and name not in GEOMETRIC_SHIFTS:
         raise unknown_name("shift", name, [*SHIFTS, *GEOMETRIC_SHIFTS])
     with torch.autocast(images.device.type, enabled=False):  # half precision has fewer levels than an image

@@ -1,4 +1,4 @@
-"""Foreign: bright things that do not belong to the body, drawn for a whole batch at once on its device."""
+"""Foreign: things that do not belong to the body, drawn for a whole batch at once on its device."""
 
 import math
 from typing import Final
@@ -7,9 +7,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from trustseg.shifts.table import parameter, scale, uniform
+from trustseg.shifts.table import frame, parameter, scale, uniform
 
-__all__ = ["leads", "leads_cover", "leads_over", "text_markers", "text_markers_cover", "text_markers_over"]
+__all__ = [
+    "clothing",
+    "implant",
+    "implant_cover",
+    "implant_over",
+    "leads",
+    "leads_cover",
+    "leads_over",
+    "text_markers",
+    "text_markers_cover",
+    "text_markers_over",
+    "tubes",
+]
 
 _MOST: Final = 6  # strings or wires at severity 5; all are drawn at every severity, so that severities are nested
 _BRIGHT: Final = 0.95
@@ -22,8 +34,15 @@ _GLYPHS: Final = bytes.fromhex(
 )
 _LONGEST: Final = 4  # glyphs of a string
 _SAMPLES: Final = 1024  # points of a wire, a third of a pixel apart at 256 px
-_LOW: Final = ((0.1, 0.0), (0.1, 0.0), (0.1, 0.2), (0.2, 0.3))  # x and y of the corners of a curve, shares of the sides
-_HIGH: Final = ((0.9, 0.0), (0.9, 0.4), (0.9, 0.8), (0.8, 0.8))
+# Bounds of x and y of the corners of a curve, shares of the sides.
+_WIRES: Final = (
+    ((0.1, 0.0), (0.1, 0.0), (0.1, 0.2), (0.2, 0.3)),
+    ((0.9, 0.0), (0.9, 0.4), (0.9, 0.8), (0.8, 0.8)),
+)
+_TUBES: Final = (
+    ((0.35, 0.0), (0.4, 0.1), (0.4, 0.2), (0.25, 0.3)),
+    ((0.65, 0.0), (0.6, 0.3), (0.6, 0.6), (0.75, 0.9)),
+)
 
 
 def text_markers(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -94,19 +113,66 @@ def leads_over(images: Tensor, cover: Tensor) -> Tensor:
 def leads_cover(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """Return how opaque the wires and discs of ``leads`` are, (B, 1, H, W) in [0, 1]."""
     count = int(parameter("leads", images, severity))
-    # A wire takes seven numbers: where it starts on the top edge, then x and y of two control points and of its end.
-    drawn = uniform(images, generator, _MOST, 7)[:, :count]
-    height, width = images.shape[-2:]
-    bounds = torch.tensor([_LOW, _HIGH]) * torch.tensor([width, height])
-    low, high = bounds.to(images.device, non_blocking=True)
-    shares = torch.cat([drawn[..., :1], torch.zeros_like(drawn[..., :1]), drawn[..., 1:]], dim=-1)
-    corners = low + (high - low) * shares.view(-1, count, 4, 2)
-    deviation, radius = max(0.4, 0.8 * scale(images)), 4 * scale(images)
-    margin = math.ceil(max(3 * deviation, radius + 1))  # for what extends beyond the border
-    paper = torch.zeros(len(images), height + 2 * margin, width + 2 * margin, device=images.device)
-    _draw_curves(paper, corners, margin=margin, deviation=deviation)
-    _draw_discs(paper, corners[:, :, 3], margin=margin, radius=radius)
-    return paper[:, None, margin:-margin, margin:-margin]
+    corners = _corners(images, uniform(images, generator, _MOST, 7)[:, :count], _WIRES)
+    return _hung(images, corners, deviation=0.8 * scale(images), radius=4 * scale(images))
+
+
+def tubes(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Return images with 1 to 6 random tubes that come down from the neck; they let anatomy through.
+
+    x + (0.25 t + 0.25 s) (0.95 - x). A tube is a cubic Bezier curve; the opacities of its wall t and of the radiopaque
+    stripe s in it are Gaussians of the distance with sd 2.2 and 0.6 px (at 256 px, never below 0.4 px).
+
+    Reference:
+        Hunter et al., "Medical devices of the chest", RadioGraphics 24, 2004.
+    """
+    count = int(parameter("tubes", images, severity))
+    corners = _corners(images, uniform(images, generator, _MOST, 7)[:, :count], _TUBES)
+    wall, stripe = (_hung(images, corners, deviation=width * scale(images)) for width in (2.2, 0.6))
+    return images.lerp(torch.full((), _BRIGHT, device=images.device), (wall + stripe) / 4).clamp_(0, 1)
+
+
+def implant(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Return images with the case of a pacemaker high on a random side of the chest, which hides anatomy.
+
+    0.95 on a rounded rectangle, 0.04 to 0.12 of the side from its centre to its edge, its height 0.8 of that.
+
+    Reference:
+        Hunter et al., "Medical devices of the chest", RadioGraphics 24, 2004.
+    """
+    return implant_over(images, implant_cover(images, severity, generator))
+
+
+def implant_over(images: Tensor, cover: Tensor) -> Tensor:
+    """Return ``images`` (B, C, H, W) under a case as opaque as ``cover`` (B, 1, H, W)."""
+    return images.lerp(torch.full((), _BRIGHT, device=images.device), cover)
+
+
+def implant_cover(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Return how opaque the case of ``implant`` is, (B, 1, H, W) in [0, 1], its edge 1 px soft."""
+    reach = 2 * parameter("implant", images, severity)  # in half sides
+    side, across, down = uniform(images, generator, 3, 1, 1).unbind(dim=1)
+    rows, columns = frame(images)
+    right = (columns - torch.where(side < 0.5, -1, 1) * (0.35 + 0.25 * across)).abs()
+    below = (rows[:, None] - 0.25 * down + 0.6).abs() / 0.8
+    inside = (reach - (right.pow(4) + below.pow(4)).pow(0.25)) * max(images.shape[-2:]) / 2  # in px
+    return (inside + 0.5).clamp(0, 1)[:, None]
+
+
+def clothing(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Return images with 6 random folds of a gown: clip(x + a f), a = 0.03 to 0.22 in grey of [0, 1].
+
+    A fold is a parabola from top to bottom whose brightness f is a Gaussian of the way across with sd 0.04 half sides.
+
+    Reference:
+        Shetty et al., "Computed radiography image artifacts revisited", AJR 196, 2011; the shape is our own.
+    """
+    absorbed = parameter("clothing", images, severity)
+    place, tilt, bend = (2 * uniform(images, generator, 3, 6, 1, 1) - 1).unbind(dim=1)  # (B, 6, 1, 1) each
+    rows, columns = frame(images)
+    down = rows[:, None]
+    folds = (((columns - place - 0.4 * tilt * down - 0.2 * bend * down**2) / 0.04) ** 2 / -2).exp()
+    return (images + absorbed * folds.amax(dim=1, keepdim=True)).clamp(0, 1)
 
 
 def _strokes(numbers: Tensor, glyphs: Tensor) -> Tensor:
@@ -117,6 +183,30 @@ def _strokes(numbers: Tensor, glyphs: Tensor) -> Tensor:
     shown = torch.arange(_LONGEST, device=numbers.device) < glyphs[..., None]
     strings = dots[(numbers * len(dots)).long()] * shown[..., None, None]
     return strings.transpose(2, 3).flatten(3)
+
+
+def _corners(images: Tensor, drawn: Tensor, bounds: tuple[tuple[tuple[float, float], ...], ...]) -> Tensor:
+    """Return the corners (B, N, 4, 2) in px, x before y, of curves that ``drawn`` (B, N, 7) places within bounds.
+
+    The numbers of a curve are where it starts on the top edge, then x and y of two control points and of its end.
+    """
+    sides = torch.tensor([images.shape[3], images.shape[2]])
+    low, high = (torch.tensor(bounds) * sides).to(images.device, non_blocking=True)
+    shares = torch.cat([drawn[..., :1], torch.zeros_like(drawn[..., :1]), drawn[..., 1:]], dim=-1)
+    corners: Tensor = low + (high - low) * shares.view(len(images), -1, 4, 2)
+    return corners
+
+
+def _hung(images: Tensor, corners: Tensor, *, deviation: float, radius: float | None = None) -> Tensor:
+    """Return the opacity (B, 1, H, W) of curves, which end in discs if these have a radius; all in px."""
+    deviation = max(0.4, deviation)
+    margin = math.ceil(max(3 * deviation, (radius or 0) + 1))  # for what extends beyond the border
+    height, width = (side + 2 * margin for side in images.shape[-2:])
+    paper = torch.zeros(len(images), height, width, device=images.device)
+    _draw_curves(paper, corners, margin=margin, deviation=deviation)
+    if radius is not None:
+        _draw_discs(paper, corners[:, :, 3], margin=margin, radius=radius)
+    return paper[:, None, margin:-margin, margin:-margin]
 
 
 def _draw_curves(paper: Tensor, corners: Tensor, *, margin: int, deviation: float) -> None:

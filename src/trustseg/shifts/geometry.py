@@ -1,4 +1,4 @@
-"""Geometry: another position of the patient; image and mask move together.
+"""Geometry: another position of patient or detector; image and mask move together.
 
 Images are interpolated bilinearly and black where they had no pixel; masks take the nearest pixel and background.
 """
@@ -13,7 +13,7 @@ from trustseg.errors import ShapeError
 from trustseg.masks import filled
 from trustseg.shifts.table import SHIFT_TABLE, parameter, uniform
 
-__all__ = ["rotation", "translation"]
+__all__ = ["magnification", "portable_tilt", "rotation", "stitching", "translation"]
 
 
 def rotation(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -29,7 +29,7 @@ def rotation(images: Tensor, masks: Tensor, severity: int, generator: torch.Gene
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     # Sides are measured as 2, so a turn of a non-square image is not a rotation matrix.
     rows = [cosine, -sine * height / width, zero, sine * width / height, cosine, zero]
-    return _moved(images, masks, torch.stack(rows, dim=1).view(-1, 2, 3))
+    return _moved(images, masks, _affine(masks, torch.stack(rows, dim=1).view(-1, 2, 3)))
 
 
 def translation(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -51,7 +51,51 @@ def translation(images: Tensor, masks: Tensor, severity: int, generator: torch.G
     choice = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), kept.argmax(dim=0))
     motion = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
     motion[:, :, 2] = distance * directions[choice, torch.arange(len(images), device=images.device)]
-    return _moved(images, masks, motion)
+    return _moved(images, masks, _affine(masks, motion))
+
+
+def magnification(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return images and masks magnified about their centre by 1.02 to 1.15; what leaves the image is lost.
+
+    Reference:
+        Bushberg et al., "The Essential Physics of Medical Imaging": a tube nearer to the patient, as beside a bed.
+    """
+    factor = parameter("magnification", images, severity)
+    _check(images, masks)
+    return _moved(images, masks, _still(masks) / factor)
+
+
+def portable_tilt(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return images and masks on a detector tilted about its horizontal axis by 5 to 30 degrees, up or down at random.
+
+    A point (u, v) of the tilted detector, in half sides, shows what an upright one has at (u, v cos a) divided by
+    1 + v sin a / 4: the tube is at four times half the height, as 0.9 m from a detector of 43 cm.
+
+    Reference:
+        Our own: the central projection of a bedside film whose detector does not face the tube.
+    """
+    angle = math.radians(parameter("portable_tilt", images, severity))
+    _check(images, masks)
+    sign = torch.where(uniform(images, generator, 1, 1) < 0.5, -1, 1)
+    across, down = _still(masks).unbind(dim=-1)
+    nearness = 1 + sign * down * math.sin(angle) / 4
+    return _moved(images, masks, torch.stack([across / nearness, down * math.cos(angle) / nearness], dim=-1))
+
+
+def stitching(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return images and masks stitched badly: below a random seam they are displaced by 0.01 to 0.06 of the side.
+
+    The seam lies at 0.3 to 0.7 of the height. Both parts move by half of that, in opposite directions.
+
+    Reference:
+        Our own, as of a film put together from two exposures or two detectors.
+    """
+    distance = parameter("stitching", images, severity)
+    _check(images, masks)
+    seam, side = uniform(images, generator, 2, 1, 1).unbind(dim=1)
+    across, down = _still(masks).unbind(dim=-1)
+    below = (down > 0.8 * seam - 0.4) == (side < 0.5)
+    return _moved(images, masks, torch.stack([across + distance * torch.where(below, 1, -1), down], dim=-1))
 
 
 def _check(images: Tensor, masks: Tensor) -> None:
@@ -73,8 +117,17 @@ def _kept(masks: Tensor, motions: Tensor) -> Tensor:
     return (by_column * stays_x).sum(dim=-1) / lesions.sum(dim=(1, 2, 3)).clamp_min(1)
 
 
-def _moved(images: Tensor, masks: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
-    """Return images and masks sampled on one affine grid; ``motion`` (B, 2, 3) leads from new to old places."""
-    grid = affine_grid(motion, [*masks.shape], align_corners=False)
+def _affine(masks: Tensor, motion: Tensor) -> Tensor:
+    """Return the old places (B, H, W, 2) to which ``motion`` (B, 2, 3) leads from new ones; sides go from -1 to 1."""
+    return affine_grid(motion, [*masks.shape], align_corners=False)
+
+
+def _still(masks: Tensor) -> Tensor:
+    """Return the places (B, H, W, 2) of the pixels, x before y."""
+    return _affine(masks, torch.eye(2, 3, device=masks.device).repeat(len(masks), 1, 1))
+
+
+def _moved(images: Tensor, masks: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return images and masks sampled at the old places (B, H, W, 2)."""
     views = grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return views.clamp(0, 1), grid_sample(masks, grid, mode="nearest", padding_mode="zeros", align_corners=False)

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from trustseg.shifts.table import normal, parameter, scale, uniform
+from trustseg.shifts.table import centres, frame, normal, parameter, scale, uniform
 
 __all__ = [
     "brightness_down",
@@ -135,7 +135,7 @@ def vignette(images: Tensor, severity: int, generator: torch.Generator) -> Tenso
         Our own; the form is that of a lens to second order.
     """
     loss = parameter("vignette", images, severity)
-    rows, columns = (2 * _centres(images, dim) / images.shape[dim] - 1 for dim in (2, 3))
+    rows, columns = frame(images)
     return (images * (1 - loss * (rows[:, None] ** 2 + columns**2) / 2)).clamp(0, 1)
 
 
@@ -162,14 +162,9 @@ def collimation_cover(images: Tensor, severity: int, generator: torch.Generator)
     softness = 2 * scale(images)
 
     def opening(before: Tensor, after: Tensor, dim: int) -> Tensor:
-        side, centres = images.shape[dim], _centres(images, dim)
-        rising = (centres - side * before) / softness + 0.5
-        falling = (side * (1 - after) - centres) / softness + 0.5
+        side, places = images.shape[dim], centres(images, dim)
+        rising = (places - side * before) / softness + 0.5
+        falling = (side * (1 - after) - places) / softness + 0.5
         return rising.clamp(0, 1) * falling.clamp(0, 1)
 
     return 1 - opening(top, bottom, 2)[:, None, :, None] * opening(left, right, 3)[:, None, None, :]
-
-
-def _centres(images: Tensor, dim: int) -> Tensor:
-    """Return the positions of the pixel centres along a dimension, 0.5 to the side less 0.5."""
-    return torch.arange(images.shape[dim], device=images.device) + 0.5

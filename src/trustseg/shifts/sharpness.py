@@ -10,7 +10,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
 
 from trustseg.shifts.table import parameter, scale, uniform
 
-__all__ = ["gaussian_blur", "jpeg", "low_resolution", "motion_blur"]
+__all__ = ["blurred", "gaussian_blur", "jpeg", "jpeg_chain", "low_resolution", "motion_blur"]
 
 _LUMINANCE: Final = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -33,7 +33,22 @@ def jpeg(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     Reference:
         Recommendation ITU-T T.81, 1992, annexes A.3 and K.1; the scaling with quality is libjpeg's.
     """
-    steps = _quantisation(int(parameter("jpeg", images, severity))).to(images, non_blocking=True)
+    return _stored(images, int(parameter("jpeg", images, severity)))
+
+
+def jpeg_chain(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Return images stored as ``jpeg`` with quality 70 to 12, sampled down to 3/4 of the side and up, and stored again.
+
+    Reference:
+        Our own, as of a film that is exported, shown in a slide and exported from there.
+    """
+    quality = int(parameter("jpeg_chain", images, severity))
+    return _stored(_resampled(_stored(images, quality), 0.75), quality)
+
+
+def _stored(images: Tensor, quality: int) -> Tensor:
+    """Return images as they come back from a grey JPEG file."""
+    steps = _quantisation(quality).to(images, non_blocking=True)
     basis = _cosines().to(images, non_blocking=True)
     height, width = images.shape[-2:]
     levels = pad(images.mul(255).round() - 128, (0, -width % 8, 0, -height % 8), mode="replicate")
@@ -67,10 +82,14 @@ def gaussian_blur(images: Tensor, severity: int, generator: torch.Generator) -> 
     Reference:
         Hendrycks, appendix.
     """
-    deviation = parameter("gaussian_blur", images, severity) * scale(images)
+    return blurred(images, parameter("gaussian_blur", images, severity) * scale(images)).clamp(0, 1)
+
+
+def blurred(images: Tensor, deviation: float) -> Tensor:
+    """Return images convolved with a Gaussian of a standard deviation in px, as ``gaussian_blur`` describes it."""
     side = 2 * math.ceil(3 * deviation) + 1
-    blurred: Tensor = gaussian_blur2d(images, (side, side), (deviation, deviation), border_type="replicate")
-    return blurred.clamp(0, 1)
+    smooth: Tensor = gaussian_blur2d(images, (side, side), (deviation, deviation), border_type="replicate")
+    return smooth
 
 
 def motion_blur(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -101,7 +120,11 @@ def low_resolution(images: Tensor, severity: int, generator: torch.Generator) ->
     Reference:
         Hendrycks, section 3 ("pixelate"), there with blocks.
     """
-    factor = parameter("low_resolution", images, severity)
+    return _resampled(images, parameter("low_resolution", images, severity))
+
+
+def _resampled(images: Tensor, factor: float) -> Tensor:
+    """Return images sampled down to a share of each side and up again."""
     size = images.shape[-2:]
     small = interpolate(images, [max(1, round(factor * side)) for side in size], mode="bilinear", antialias=True)
     return interpolate(small, size, mode="bilinear").clamp(0, 1)

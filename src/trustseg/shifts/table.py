@@ -1,6 +1,8 @@
 """The frozen table of severities, and what every shift reads from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 import torch
@@ -8,10 +10,21 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 
-__all__ = ["SHIFT_TABLE", "SHIFT_TABLE_VERSION", "check", "normal", "parameter", "scale", "uniform"]
+__all__ = [
+    "SHIFT_TABLE",
+    "SHIFT_TABLE_VERSION",
+    "centres",
+    "check",
+    "frame",
+    "normal",
+    "parameter",
+    "scale",
+    "severities",
+    "uniform",
+]
 
 SHIFT_TABLE_VERSION: Final = 1
-"""Raised whenever a number of the table or the meaning of one changes; reports print it."""
+"""Raised whenever a number of the table or the meaning of one changes, not when rows are added; reports print it."""
 
 SHIFT_TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
     "gaussian_noise": (0.02, 0.04, 0.07, 0.11, 0.16),  # standard deviation in grey of [0, 1]
@@ -33,8 +46,49 @@ SHIFT_TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
     "leads": (1, 2, 3, 4, 6),  # wires
     "rotation": (3, 6, 9, 12, 15),  # degrees
     "translation": (0.02, 0.04, 0.06, 0.09, 0.12),  # share of the side
+    # The extended shifts follow.
+    "scatter": (0.1, 0.25, 0.5, 1.0, 2.0),  # scattered photons for each primary one
+    "grid_lines": (0.01, 0.02, 0.035, 0.06, 0.09),  # amplitude in grey of [0, 1]
+    "grid_cutoff": (0.1, 0.25, 0.4, 0.6, 0.75),  # share of the rays stopped at the worse side
+    "dead_columns": (1, 2, 4, 8, 16),  # columns of one pixel
+    "dead_pixels": (0.001, 0.003, 0.01, 0.025, 0.06),  # share of the pixels
+    "row_noise": (0.01, 0.025, 0.045, 0.08, 0.12),  # standard deviation in grey of [0, 1]
+    "tile_gain": (0.02, 0.04, 0.07, 0.11, 0.16),  # standard deviation in grey of [0, 1]
+    "double_exposure": (0.05, 0.1, 0.18, 0.28, 0.4),  # share of the photons of the second exposure
+    "edge_enhancement": (0.4, 0.8, 1.4, 2.4, 4.0),  # gain of what a Gaussian of 4 px takes away
+    "few_grey_levels": (32, 24, 16, 10, 7),  # grey levels
+    "moire": (0.05, 0.1, 0.16, 0.24, 0.35),  # amplitude as a share of the grey
+    "glare": (0.08, 0.16, 0.27, 0.42, 0.6),  # grey of [0, 1] in the middle
+    "jpeg_chain": (70, 50, 35, 22, 12),  # quality
+    "clothing": (0.03, 0.06, 0.1, 0.15, 0.22),  # grey of [0, 1] on a fold
+    "tubes": (1, 2, 3, 4, 6),  # tubes
+    "implant": (0.04, 0.06, 0.08, 0.1, 0.12),  # half the width of the case as a share of the side
+    "magnification": (1.02, 1.04, 1.07, 1.1, 1.15),  # factor
+    "portable_tilt": (5, 10, 15, 22, 30),  # degrees
+    "stitching": (0.01, 0.02, 0.03, 0.045, 0.06),  # displacement as a share of the side
 }
 """Shift -> its parameter at severities 1 to 5."""
+
+
+_TABLE: Final[ContextVar[Mapping[str, tuple[float, ...]]]] = ContextVar("_TABLE", default=SHIFT_TABLE)
+
+
+@contextmanager
+def severities(table: Mapping[str, tuple[float, ...]]) -> Iterator[None]:
+    """Let other parameters stand for severities 1 to 5 of some shifts, inside a ``with`` block.
+
+    They are not checked: the docstring of a shift says which make sense.
+
+    Example:
+        >>> with severities({"jpeg": (95, 90, 85, 80, 75)}):
+        ...     parameter("jpeg", torch.zeros(1, 1, 8, 8), 5)
+        75
+    """
+    token = _TABLE.set({**SHIFT_TABLE, **table})
+    try:
+        yield
+    finally:
+        _TABLE.reset(token)
 
 
 def parameter(name: str, images: Tensor, severity: int) -> float:
@@ -45,7 +99,7 @@ def parameter(name: str, images: Tensor, severity: int) -> float:
         8
     """
     check(name, images, severity)
-    return SHIFT_TABLE[name][severity - 1]
+    return _TABLE.get()[name][severity - 1]
 
 
 def check(name: str, images: Tensor, severity: int) -> None:
@@ -62,6 +116,17 @@ def check(name: str, images: Tensor, severity: int) -> None:
 def scale(images: Tensor) -> float:
     """Return max(H, W) / 256, by which lengths given in pixels at 256 are multiplied."""
     return max(images.shape[-2:]) / 256
+
+
+def centres(images: Tensor, dim: int) -> Tensor:
+    """Return the positions of the pixel centres along a dimension, 0.5 to the side less 0.5."""
+    return torch.arange(images.shape[dim], device=images.device) + 0.5
+
+
+def frame(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the positions (H,) of the rows and (W,) of the columns, the sides measured as -1 to 1."""
+    rows, columns = (2 * centres(images, dim) / images.shape[dim] - 1 for dim in (2, 3))
+    return rows, columns
 
 
 def uniform(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
