@@ -106,7 +106,7 @@ def test_open_dataset_takes_a_pack_as_it_is(folder: Path) -> None:
         open_dataset(folder / "nowhere")
 
 
-def test_the_data_room_loads_no_torch() -> None:
+def test_the_data_package_loads_no_torch() -> None:
     code = "import sys, trustseg.data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -196,7 +196,8 @@ def _structure_findings(listing: Listing) -> Iterable[Finding]:
 
 def passed_over_findings(listing: Listing) -> Iterable[Finding]:
     """Yield which image files belong to no case: a warning where they may be controls, else a note."""
-    rest = listing.below(file for file in listing.passed_over if file not in set(listing.unplaced))
+    unplaced = set(listing.unplaced)
+    rest = listing.below(file for file in listing.passed_over if file not in unplaced)
     what = f"image files that are not used{_folders(rest)}"
     yield from findings_of("note", "passed_over", rest, what, "they are neither images nor masks of a case")
     names = listing.below(listing.unplaced)

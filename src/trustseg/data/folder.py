@@ -38,7 +38,7 @@ _RIVALS: Final = 4  # folders of which one may hold the masks of another
 def folder(path: Path, declared: Declared | None = None) -> Listing:
     """Return the cases below a folder, empty if it holds no image file.
 
-    Every image file at any depth is placed by the names of the folders above it:
+    These names are understood, in any folder above a file:
 
     * ``images/ masks/`` (or ``img``, ``labels``, ``GroundTruth``, ``1st_manual``, ``infection masks`` ...), files
       paired by name, their subfolders alike; or images and masks in one folder, told apart by their endings;
@@ -46,9 +46,6 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
       ``train``, since validation cases are drawn by patient; without such a folder every case stands in ``train``;
     * ``control/``: images that are known to lack the target, never trained on;
     * images without any masks: ``unlabelled``, for prediction only.
-
-    What is no pair though it looks like one is an error, two possible masks are a question to the user, and image files
-    that belong to nothing are listed as passed over.
     """
     declared = declared or Declared()
     files = image_files(path)
@@ -174,9 +171,11 @@ def _unknown_splits(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
         return bool(apart) or any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1])
 
     found = [image for group in groups if is_unclear(group, pairs[id(group)]) for image in pairs[id(group)]]
-    folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
-    what = f"images with masks in {folders}, whose names do not say which split they belong to"
-    return findings_of("error", "which_side", found, what, f"rename these folders to train, val or test, {OR_MANIFEST}")
+    folders = sorted({image.relative_to(path).parent.as_posix() for image in found})
+    shown = first_of(["the folder itself" if name == "." else name for name in folders])
+    what = f"images with masks in {shown}, whose names do not say which split they belong to"
+    advice = f"put them into folders named train, val or test, {OR_MANIFEST}"
+    return findings_of("error", "which_side", found, what, advice)
 
 
 def _all_test(groups: Iterable[Group], path: Path) -> Iterator[Finding]:

@@ -117,7 +117,7 @@ def folder_role(
     return FolderRole(
         path=path,
         role=role,
-        certain=any(_words_of(name) & _MASKS or is_declared(declared.masks, name) for name in block),
+        certain=any(_words_and_whole(name) & _MASKS or is_declared(declared.masks, name) for name in block),
         mask_folder="/".join(block) if role == "masks" else "",
         split=next((split for split in reversed(splits) if split), None),
         control=declared.all_controls
@@ -203,7 +203,7 @@ def _role(folder: PurePath, declared: Declared) -> Role | None:
     parts = set(words(folder.name))
     if len(parts) == 2 and not parts.isdisjoint(_SPLITS) and (axis := parts & _AXES.keys()):  # X_train with y_train
         return _AXES[axis.pop()]
-    found = _words_of(folder.name)
+    found = _words_and_whole(folder.name)
     if found & {"and", "with", "dataset"}:
         return None  # a folder of both
     if found & _MASKS and not (found & {"data", "challenge"} and not found & {"mask", "masks", "truth", "gt"}):
@@ -241,7 +241,8 @@ def _spaced(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
 
-def _words_of(name: str) -> set[str]:
+def _words_and_whole(name: str) -> set[str]:
+    """Return the words of a name and the whole of it, as ``Ground Truth`` may be written as one word."""
     return {*words(name), _letters(name)}
 
 

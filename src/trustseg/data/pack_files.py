@@ -13,7 +13,7 @@ from typing import Final
 from trustseg.files import make_folder, remove_unlocked, write_text
 from trustseg.system import keeps_leftovers, try_lock
 
-__all__ = ["ARRAYS", "damaged_file", "hashes_of", "make_private", "mark_as_checked", "temporary_folder"]
+__all__ = ["damaged_file", "hashes_of", "make_private", "mark_as_checked", "temporary_folder"]
 
 ARRAYS: Final = ("images.npy", "masks.npy", "native.parquet")
 """Files of a pack whose content is tied to its digest by their hashes."""

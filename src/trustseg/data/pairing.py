@@ -77,7 +77,7 @@ def match(images: Sequence[Path], masks: Sequence[Path], declared: Declared) -> 
     return found
 
 
-def _readings(stem: str, images: Collection[str], *, numbers: bool = False) -> Iterator[tuple[str, Affix]]:
+def _candidates(stem: str, images: Collection[str], *, numbers: bool = False) -> Iterator[tuple[str, Affix]]:
     """Yield every image that a mask's name contains, with what the name has beyond it."""
     if stem in images:
         yield stem, ("", "")
@@ -94,7 +94,7 @@ def _by_affix(
 ) -> dict[Path, tuple[str, str]]:
     """Return the image of each mask whose name contains the image's, and note masks that two images may claim."""
     votes: Counter[Affix] = Counter({("", ""): 0})
-    votes.update(affix for name in names.values() for _, affix in _readings(name, pictures))
+    votes.update(affix for name in names.values() for _, affix in _candidates(name, pictures))
     # With which most masks name an image.
     prefix, suffix = main = max(votes, key=lambda affix: (votes[affix], -len("".join(affix)), affix))
     owners: dict[Path, tuple[str, str]] = {}
@@ -102,28 +102,28 @@ def _by_affix(
     for mask, name in names.items():
         bare = name.removeprefix(prefix).removesuffix(suffix)
         if bare in pictures and name == prefix + bare + suffix:
-            rivals = {key for key, affix in _readings(name, pictures) if votes[affix] >= votes[main]}
+            rivals = {key for key, affix in _candidates(name, pictures) if votes[affix] >= votes[main]}
             if name not in pictures and len(rivals) > 1 and not is_mask_word(prefix + suffix, declared):
                 found.claimed[mask] = tuple(pictures[key] for key in sorted(rivals))
             else:
                 owners[mask] = (bare, prefix + suffix)
         elif name in pictures:
             owners[mask] = (name, "")
-        elif readings := list(_readings(name, pictures, numbers=declared.unite_masks)):
-            rest[mask] = readings
-    usual = Counter(affix for readings in rest.values() for _, affix in readings)
+        elif candidates := list(_candidates(name, pictures, numbers=declared.unite_masks)):
+            rest[mask] = candidates
+    usual = Counter(affix for candidates in rest.values() for _, affix in candidates)
     most, named = len(owners), {key for key, _ in owners.values()}
-    for mask, readings in rest.items():
+    for mask, candidates in rest.items():
         trusted = [
             (key, affix)
-            for key, affix in readings
+            for key, affix in candidates
             if key in named  # a further mask of an image that has one: a question, no guess
             or usual[affix] > 1
             or usual[affix] >= most
             or is_mask_word("".join(affix), declared)
             or (declared.unite_masks and _NUMBER.fullmatch(affix[1]))
         ]
-        best = max(trusted, key=lambda reading: (usual[reading[1]], len(reading[0])), default=None)
+        best = max(trusted, key=lambda candidate: (usual[candidate[1]], len(candidate[0])), default=None)
         if best is None:
             continue
         if len({key for key, _ in trusted}) > 1 and sum(usual[affix] == usual[best[1]] for _, affix in trusted) > 1:

@@ -29,7 +29,6 @@ from trustseg.text import first_of, patient_key
 
 __all__ = [
     "EPOCH",
-    "HashedSplit",
     "Preprocessing",
     "TrainingRecord",
     "parse_training_record",

@@ -168,7 +168,7 @@ def sha256_of(file: Path) -> str:
 def _found_in(images: Path, sources: Sequence[Path], digests: Sequence[str]) -> list[Path]:
     """Return the file of each image in a folder or below it; where none has its name, a path that is not there."""
     files = [images / source.name for source in sources]
-    if len(set(files)) == len(files) and all(file.is_file() for file in files):
+    if all(file.is_file() for file in files):
         return files
     places: dict[str, list[Path]] = defaultdict(list)
     for folder, _, names in os.walk(images):
