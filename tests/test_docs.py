@@ -135,7 +135,7 @@ def rows_under(page: str, heading: str) -> list[list[str]]:
     [
         ("attacks.md", "The attacks", ATTACKS),
         ("attacks.md", "The objectives", OBJECTIVES),
-        ("attacks.md", "The ensemble", PRESETS),
+        ("attacks.md", "The attack suite", PRESETS),
         ("attacks.md", "Attacks on uncertainty", UNCERTAINTY_ATTACKS),
         ("attacks.md", "Signs of gradient masking", CHECKS),
         ("uncertainty.md", "The measures", MEASURES),
@@ -191,6 +191,6 @@ def test_the_architecture_names_every_package_in_its_row() -> None:
 
 
 def test_published_budgets_are_those_of_the_presets() -> None:
-    for name, _, *passes in rows_under("attacks.md", "The ensemble"):
+    for name, _, *passes in rows_under("attacks.md", "The attack suite"):
         preset = name.strip("`")
         assert passes == [str(backward_passes(preset, evidential=evidential)) for evidential in (False, True)]

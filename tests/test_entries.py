@@ -7,16 +7,18 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Ge
 
-from trustseg.attacks import ATTACKS, OBJECTIVES
+from trustseg.attacks import ATTACKS, OBJECTIVES, evaluation_attacks, training_attacks
 from trustseg.entries import Entry, call, read, slug, written
 from trustseg.errors import ConfigError, UnknownNameError
-from trustseg.losses import LOSSES
+from trustseg.losses import ALIGNMENTS, LOSSES
+from trustseg.metrics import METRICS
 from trustseg.selection import SELECTIONS
 from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
 DICTIONARIES: list[Mapping[str, Callable[..., object]]] = [
-    *(ATTACKS, OBJECTIVES, LOSSES, SELECTIONS, SHIFTS, GEOMETRIC_SHIFTS, AGGREGATIONS, MEASURES)
+    *(evaluation_attacks(), training_attacks(), OBJECTIVES, LOSSES, SELECTIONS, SHIFTS, GEOMETRIC_SHIFTS),
+    *(AGGREGATIONS, MEASURES),
 ]
 
 
@@ -102,4 +104,6 @@ def test_every_entry_has_the_name_of_its_function_and_names_its_source() -> None
         for name, entry in dictionary.items():
             assert getattr(entry, "__name__", "").removesuffix("_") == name
             assert "Reference:" in (inspect.getdoc(entry) or ""), name
+    assert all(entry.__name__ == name for name, entry in METRICS.items())  # dice and sensitivity need no source
+    assert all("Reference:" in (inspect.getdoc(entry) or "") for entry in ALIGNMENTS.values())
     assert all("arXiv:" in (inspect.getdoc(attack) or "") for attack in ATTACKS.values())

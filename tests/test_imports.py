@@ -70,6 +70,8 @@ def bound_names(tree: ast.Module, *, imports: bool) -> list[str]:
                 found += [part.id for part in parts if isinstance(part, ast.Name)]
             case ast.Import() | ast.ImportFrom() if imports:
                 found += [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+                if isinstance(node, ast.ImportFrom) and node.module and found[-1] == "*":
+                    found += offered_by(node.module) or []
     return found
 
 
@@ -84,7 +86,7 @@ def taken_by(tree: ast.Module) -> set[tuple[str, str]]:
             for alias in node.names:
                 if (full := f"{node.module}.{alias.name}") in MODULES:
                     called[alias.asname or alias.name] = full
-                elif not alias.name.startswith("__"):
+                elif not alias.name.startswith(("__", "*")):
                     found.add((node.module, alias.name))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (source := called.get(ast.unparse(node.value))):

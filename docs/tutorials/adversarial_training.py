@@ -89,4 +89,4 @@ plt.show()
 # ## Next
 #
 # * [Training](../training.md): attacks, selections, fractions, robust losses, and catastrophic overfitting.
-# * Judge robustness by the [ensemble of attacks](../attacks.md#the-ensemble), not by the attack that was trained on.
+# * Judge robustness by the [attack suite](../attacks.md#the-attack-suite), not by the attack that was trained on.

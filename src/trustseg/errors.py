@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 
+_LONGEST = 80  # characters of a name in a message
+
+
 class TrustsegError(Exception):
     """Root of every error that trustseg raises on purpose."""
 
@@ -100,7 +103,8 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
     names = sorted(known)
     near = difflib.get_close_matches(got, names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
-    return UnknownNameError(f"unknown {kind} '{got}'{hint} known: {', '.join(names)}")
+    shown = got if len(got) <= _LONGEST else f"{got[:_LONGEST]}..."
+    return UnknownNameError(f"unknown {kind} '{shown}'{hint} known: {', '.join(names)}")
 
 
 def first_problem(error: "ValidationError") -> tuple[str, str]:

@@ -10,7 +10,17 @@ from torch import Tensor
 
 from trustseg.errors import ShapeError
 
-__all__ = ["compact", "counted", "counted_mean", "filled", "ignoring", "is_binary", "require_binary", "require_tensors"]
+__all__ = [
+    "compact",
+    "counted",
+    "counted_mean",
+    "filled",
+    "ignoring",
+    "is_binary",
+    "require_binary",
+    "require_same_shape",
+    "require_tensors",
+]
 
 
 def counted(masks: Tensor) -> Tensor:
@@ -118,3 +128,18 @@ def require_tensors(**given: object) -> None:
                 f"{name} is a {type(values).__name__}, expected a tensor; of a belief pass belief.probability, "
                 "belief.log_odds > 0 or belief.uncertainty('entropy')"
             )
+
+
+def require_same_shape(least: int = 0, **tensors: Tensor) -> None:
+    """Raise unless two tensors, given by their names, have one shape of at ``least`` so many dimensions.
+
+    Raises:
+        ShapeError: if they have not, or one is no tensor.
+    """
+    require_tensors(**tensors)
+    (first, one), (second, other) = tensors.items()
+    if one.shape != other.shape or one.ndim < least:
+        raise ShapeError(
+            f"{first} is {tuple(one.shape)} and {second} {tuple(other.shape)}, expected equal shapes (B, ...); resize "
+            "one to the other, or add the missing dimension"
+        )

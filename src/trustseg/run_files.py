@@ -81,7 +81,7 @@ class Description(_Content):
 
 
 class Done(_Content):
-    """``done.json``: what a cell took, and the epochs in which its training was seen to overfit to the attack."""
+    """``done.json``: what a cell took, and the epochs, from 0, in which its training overfitted to the attack."""
 
     seconds_training: _Amount = math.nan
     seconds_evaluation: _Amount = math.nan

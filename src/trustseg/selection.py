@@ -49,9 +49,17 @@ class Selection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SelectionFacts:
-    """Facts about a rule for training: whether it chooses by the uncertainty, by the loss, or without scores."""
+    """Facts about a rule for training.
+
+    Attributes:
+        scores: whether it chooses by the uncertainty, by the loss, or without scores.
+        ends: the scores that rank first and last.
+        negative: whether it takes negative scores.
+    """
 
     scores: Literal["uncertainty", "loss", "none"] = "uncertainty"
+    ends: tuple[float, float] = (math.inf, -math.inf)
+    negative: bool = True
 
 
 def attacked_count(batch_size: int, fraction: float) -> int:
@@ -154,9 +162,9 @@ def above(scores: Tensor, threshold: float) -> Tensor:
 SELECTIONS: Final[Mapping[str, Entry[Tensor, SelectionFacts]]] = {
     "random": Entry(random, "random", SelectionFacts(scores="none")),
     "uncertain": Entry(uncertain, "uncertain", SelectionFacts()),
-    "certain": Entry(certain, "certain", SelectionFacts()),
+    "certain": Entry(certain, "certain", SelectionFacts(ends=(-math.inf, math.inf))),
     "hard": Entry(hard, "hard", SelectionFacts(scores="loss")),
-    "proportional": Entry(proportional, "proportional", SelectionFacts()),
+    "proportional": Entry(proportional, "proportional", SelectionFacts(ends=(math.inf, 0.0), negative=False)),
 }
 
 

@@ -1,4 +1,4 @@
-"""What an ensemble is made of and what it costs are those published."""
+"""What an attack suite is made of and what it costs are those published."""
 
 import pytest
 

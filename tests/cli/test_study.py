@@ -89,7 +89,7 @@ def test_status(command: Command) -> None:
     found = command("study", written(), "--status")
     assert (found.code, found.err) == (0, "")
     assert [line.split() for line in found.out.splitlines()] == [
-        ["waiting", "training", "25%", "a-1", *["overfitted", "to", "its", "attack", "in", "epochs", "7"]],
+        ["waiting", "training", "25%", "a-1", *["overfitted", "to", "its", "attack", "in", "epochs", "8"]],
         ["failed", "0%", "b-2", "no", "memory"],
     ]
 

@@ -113,7 +113,9 @@ def test_label_tells_attacks_apart(attack: AttackConfig, label: str) -> None:
 def test_a_study_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
     assert load_study(written(tmp_path, "", "trial-2.yaml")).name == "trial-2"
     assert load_study(written(tmp_path, "name: other\n", "trial-2.yaml")).name == "other"
-    assert "name=../out: string should match" in refusal(study=written(tmp_path, "name: ../out\n"))
+    assert "name=../out: expected text, default study; string should match" in refusal(
+        study=written(tmp_path, "name: ../out\n")
+    )
 
 
 def test_several_grids_are_run_together(tmp_path: Path) -> None:
@@ -132,11 +134,11 @@ def test_several_grids_are_run_together(tmp_path: Path) -> None:
     ("grid", "words"),
     [
         ("7", "grid=7: expected a list"),
-        ("[]", "grid=[]: tuple should have at least 1 item"),
+        ("[]", "tuple should have at least 1 item"),
         ("{model.hed: [beta]}", "the grid: unknown key 'model.hed'; did you mean 'model.head'?"),
         ("{model.head: [beta, gauss]}", "the grid: model.head=gauss"),
-        ("{model.head: beta}", "grid.model.head=beta: expected a list; write [beta]"),
-        ("{model.head: []}", "grid.model.head=[]: tuple should have at least 1 item"),
+        ("{model.head: beta}", "study.yaml: grid.model.head=beta: expected a list; write [beta]"),
+        ("{model.head: []}", "grid.model.head=[]: expected list, each: bernoulli | beta; tuple should"),
         ("{data.fold: [0, 7]}", "fold 7 does not exist"),
         ("{model.head: [beta], model.prior: [1, 0.5], loss.kl_weight: [0, 0.1]}", "needs model.prior=1"),  # one of four
         ("{name: [a, b]}", "unknown key 'name'"),

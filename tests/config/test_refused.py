@@ -15,15 +15,15 @@ ATTACK = "evaluation.attacks=[{{name: pgd, eps: [4/255], {}}}]"
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("training.epochs=many", "training.epochs=many: input should be a valid integer"),
+        ("training.epochs=many", "training.epochs=many: expected integer >= 1, default 60"),
         ("training.epochs=2.5", "training.epochs=2.5"),
-        ("training.epochs=0", "training.epochs=0: input should be greater than or equal to 1"),
+        ("training.epochs=0", "training.epochs=0: expected integer >= 1, default 60"),
         ("training.epochs=yes", "training.epochs: got true, which is a switch"),
         ("training.learning_rate=off", "training.learning_rate: got false, which is a switch"),
         ("training.learning_rate=-1", "training.learning_rate=-1"),
         ("training.learning_rate=.nan", "training.learning_rate=nan"),
-        ("training.augment=perhaps", "training.augment=perhaps: input should be a valid boolean"),
-        ("data.channels=2", "data.channels=2: input should be 1 or 3"),
+        ("training.augment=perhaps", "training.augment=perhaps: expected true | false, default true"),
+        ("data.channels=2", "data.channels=2: expected 1 | 3, default 1"),
         ("data.channels=true", "data.channels: got true"),
         ("data.size=31", "data.size=31"),
         ("data.fold=5", "fold 5 does not exist among 5 folds (0 to 4)"),
@@ -32,17 +32,17 @@ ATTACK = "evaluation.attacks=[{{name: pgd, eps: [4/255], {}}}]"
         ("training.optimizer=adam", "unknown key 'training.optimizer'; known: epochs, batch_size"),
         ("data.mask_values=lesion", "data.mask_values=lesion: expected a section of keys"),
         ("data.path=", "data.path"),  # and not the folder that one happens to be in
-        ("model.head=gauss", "model.head=gauss: input should be 'bernoulli' or 'beta'"),
+        ("model.head=gauss", "model.head=gauss: expected bernoulli | beta, default bernoulli"),
         ("model.head=betta", "did you mean beta?"),
         ("model.architecture=unit", "did you mean 'unet'?"),
         ("loss.beta=kl_to_uniform", "unknown value of loss.beta 'kl_to_uniform'"),
         ("loss.region=kl_to_uniform", "known: boundary, focal_tversky"),
         ("loss.region={name: tversky, alfa: 0.2}", "did you mean 'alpha'?"),
-        ("adversarial.eps=8", "adversarial.eps=8: input should be less than or equal to 1; write 4/255"),
+        ("adversarial.eps=8", "adversarial.eps=8: expected number or fraction >= 0, <= 1, default 4/255; write 4/255"),
         ("adversarial.eps=-1", "adversarial.eps=-1"),
         *((f"adversarial.eps={text}", "adversarial.eps") for text in ("4/0", "a/b", "4/255/2", "-1/255", "300/255")),
         *((f"adversarial.eps={text}", "adversarial.eps") for text in (".nan", ".inf", "1e999/1", "null", "")),
-        ("adversarial.loss=tradse", "did you mean trades?"),
+        ("adversarial.loss=tradse", "did you mean 'trades'?"),
         ("adversarial.fraction_start=0", "adversarial.fraction_start=0"),
         ("adversarial.weight_perturbation=1", "adversarial.weight_perturbation=1"),
         ("adversarial.attack={name: pgd, step_size: -1}", "step_size"),
@@ -96,7 +96,7 @@ def test_a_value_that_does_not_fit_is_named(setting: str, words: str) -> None:
 
 @pytest.mark.parametrize("key", ["evaluation.minimal.eps=[-1]", "evaluation.attacks=[{name: pgd, eps: [4/255, -1]}]"])
 def test_a_list_is_not_blamed_for_its_item_once_more(key: str) -> None:
-    assert refusal(key).count("input should ") == 1
+    assert refusal(key).count("expected ") == 1
 
 
 def test_all_findings_are_told_at_once() -> None:
@@ -141,7 +141,11 @@ def test_the_file_is_named_too(tmp_path: Path) -> None:
         ("model.haed", "beta", "here: unknown key 'model.haed'; did you mean 'model.head'?"),
         ("model.head.name", "beta", "here: unknown key 'model.head.name'"),
         ("", "beta", "here: unknown key ''"),
-        ("model.head", "betta", "here: model.head=betta: input should be 'bernoulli' or 'beta'; did you mean beta?"),
+        (
+            "model.head",
+            "betta",
+            "here: model.head=betta: expected bernoulli | beta, default bernoulli; did you mean",
+        ),
         ("adversarial.fraction", 2, "adversarial.fraction=2"),
         ("adversarial.selection", "unsure", "unknown value of adversarial.selection 'unsure'"),
         ("model.head", "beta", None),

@@ -18,7 +18,7 @@ FREE = ["adversarial.attack=free", *(f"adversarial.{key}={'null' if v is None el
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["adversarial.loss=trades"], "set mode=append"),
+        (["adversarial.loss=trades"], "set adversarial.mode=append"),
         (["adversarial.loss=ev_at", "adversarial.mode=append", BERNOULLI], "set adversarial.loss=trades"),
         (["adversarial.loss=strength", "adversarial.mode=append", BERNOULLI], "set adversarial.loss=trades"),
         *(
@@ -37,7 +37,7 @@ FREE = ["adversarial.attack=free", *(f"adversarial.{key}={'null' if v is None el
         ),
         (
             ["adversarial.loss=strength", "adversarial.mode=append", "adversarial.alignment.strength_weight=0"],
-            "set loss=ev_at",
+            "set adversarial.loss=ev_at",
         ),
         (["adversarial.alignment={divergence: symmetric_kl, one_sided: true}"], "set one_sided=false"),
         ([*FREE, "training.accumulate=2"], "training.accumulate=1, got 2"),

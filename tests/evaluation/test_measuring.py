@@ -45,7 +45,7 @@ def test_what_belongs_together() -> None:
     )
     conditions = conditions_of(config)
     sizes = {0: [1] * 4 + [3] + [1] * 6, 1: [1] * 4 + [3] + [1] * 6, 2: [1, 2, 1, 3] + [1] * 6, 9: [1, 3, 3] + [1] * 6}
-    for room, expected in sizes.items():  # clean, fgsm, the ensemble, the toolbox, pgd, two severities
+    for room, expected in sizes.items():  # clean, fgsm, the suite, the toolbox, pgd, two severities
         found = ladders(conditions, room=room)
         assert [len(group) for group in found] == expected
         assert [condition for group in found for condition in group] == conditions

@@ -15,6 +15,7 @@ from trustseg.metrics import (
     augrc,
     aurc,
     ause,
+    error_of_kept,
     nause,
     rank_scores,
     risk_coverage_curve,
@@ -85,6 +86,21 @@ def test_curve_averages_to_the_areas() -> None:
     torch.testing.assert_close(curve.risk[-1], error.double().mean())
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=12))
+def test_the_curve_is_the_mean_over_every_tie_order(items: list[tuple[int, float]]) -> None:
+    means = {key: np.mean([error for other, error in items if other == key]) for key, _ in items}
+    expected = np.cumsum([means[key] for key, _ in sorted(items)]) / np.arange(1, len(items) + 1)
+    uncertainty, error = zip(*items, strict=True)
+    curve = risk_coverage_curve(torch.tensor(uncertainty), _double(error))
+    assert curve.risk.tolist() == pytest.approx(expected.tolist())
+
+
+def test_between_two_items_the_error_grows_linearly() -> None:
+    counts, sums, kept = _double([2, 0, 3, 1]), _double([0.5, 0, 1.5, 1]), _double([0.5, 1.5, 2.0, 3.25, 5.5, 6.0])
+    assert error_of_kept(counts, sums, kept).tolist() == pytest.approx([0.125, 0.375, 0.5, 1.125, 2.5, 3.0])
+
+
 @pytest.mark.parametrize("points", [1, 2, 7, 104, 105, 10_000])
 def test_fewer_points_lie_on_the_curve(points: int) -> None:
     generator = torch.Generator().manual_seed(5)
@@ -93,6 +109,9 @@ def test_fewer_points_lie_on_the_curve(points: int) -> None:
     assert some.coverage.numel() == min(points, 105)
     assert some.coverage[-1] == 1
     assert bool((some.coverage.diff() > 0).all())
+    steps = (some.coverage * 105).diff(prepend=torch.zeros(1))
+    assert float((steps - 105 / len(steps)).abs().max()) < 1  # evenly
+    assert bool((some.coverage >= torch.arange(1, len(steps) + 1) / len(steps) - 1e-6).all())  # at least its share
     index = (some.coverage * 105).round().long() - 1
     torch.testing.assert_close(some.risk, full.risk[index])
 
@@ -117,6 +136,7 @@ def test_half_types_infinities_and_signed_zero() -> None:
     assert aurc(torch.tensor([-torch.inf, torch.inf]), torch.tensor([0, 1])) == 0.25
     assert aurc(torch.tensor([-0.0, 0.0]), torch.tensor([0, 1])) == 0.5
     assert not aurc(uncertainty.requires_grad_(), error).requires_grad
+    assert aurc(torch.tensor([2**24, 2**24 + 1]), torch.tensor([0, 1])) == 0.25  # whole numbers stay
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def _without_an_image(folder: Path) -> None:
         (_written("provenance.json", "dirty", True), "not committed"),
         (
             _written("done.json", "catastrophic_overfitting", [3, 4]),
-            f"^{EVIDENTIAL}: catastrophic overfitting was seen in 1 of 3 trainings.*fold0-seed0, in epochs 3, 4.$",
+            f"^{EVIDENTIAL}: catastrophic overfitting was seen in 1 of 3 trainings.*fold0-seed0, in epochs 4, 5.$",
         ),
         (_without_an_image, "not tested on the same images"),
     ],

@@ -76,7 +76,7 @@ def test_an_ensemble_that_is_not_the_worst_case_is_named(tmp_path: Path) -> None
         with_dice(pl.read_parquet(path), weak).write_parquet(path)
     found = ensemble_check(collected(folder))
     assert f"not the worst case for {EVIDENTIAL} under" in found
-    assert "the ensemble is too weak" in found
+    assert "the attack suite is too weak" in found
 
 
 def test_trade_off_is_read_at_the_strongest_attack(stressed: ReportData, data: ReportData, stress: Contents) -> None:
@@ -176,8 +176,8 @@ def test_mean_corruption_is_the_mean_over_shifts(stressed: ReportData, stress: C
 
 
 def test_small_multiples_put_the_costliest_shift_first(stress: Contents) -> None:
-    assert [panel.title for panel in stress.charts["shifts"].panels] == ["rotation", "jpeg", "gaussian noise"]
-    row = row_of(stress, "shifts", variant=EVIDENTIAL, shift="jpeg")
+    assert [panel.title for panel in stress.charts["shifts"].panels] == ["rotation", "JPEG", "Gaussian noise"]
+    row = row_of(stress, "shifts", variant=EVIDENTIAL, shift="JPEG")
     assert value_of(row, "severity_1") > value_of(row, "severity_5")
 
 

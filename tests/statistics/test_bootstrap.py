@@ -108,6 +108,16 @@ def test_undefined_values_are_left_out_and_counted() -> None:
     assert (pair.value, pair.count, pair.undefined) == (0.25, 27, 3)
 
 
+def test_the_interval_stays_within_the_bounds_of_the_values() -> None:
+    distances, errors, patients = [0.7, 0.9, 1.0], [-1.0, -0.9, -0.7], ["a", "b", "c"]
+    assert bootstrap_mean(distances, patients).high == 1
+    assert bootstrap_mean(distances, patients, bounds=(0, math.inf)).high > 1
+    assert bootstrap_mean(errors, patients).low < -1  # which are no shares
+    assert bootstrap_mean(errors, patients, bounds=(-1, math.inf)).low == -1
+    flips = [0.0] * 3 + [1.0] * 17
+    assert bootstrap_mean(flips, range(20), bounds=(0, math.inf)) != bootstrap_mean(flips, range(20))  # not Wilson's
+
+
 def test_too_many_undefined_draws_leave_no_interval() -> None:
     rare = bootstrap_mean([1.0, NAN, NAN], ["a", "b", "c"])  # (2/3)^3 of the draws lack "a"
     assert rare.undefined_draws / 2000 == pytest.approx(8 / 27, abs=0.05)

@@ -17,7 +17,7 @@ from trustseg.study import cell as module
 from trustseg.study.cell import claimed, is_claimed, prepare_cell, run_cell, warnings_of
 from trustseg.study.folder import is_done
 from trustseg.study.grid import Cell, cells_of
-from trustseg.training import keeping
+from trustseg.training import checkpointing
 from trustseg.training.module import SegmentationModule
 
 TABLES = ("records.parquet", "histograms.parquet", "calibration.parquet")
@@ -82,7 +82,7 @@ def test_a_cell_whose_tables_have_an_older_form_is_measured_again_and_not_traine
 
 
 def test_a_finished_cell_keeps_the_warnings_of_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "overfitted", lambda single, double: True)
+    monkeypatch.setattr(checkpointing, "overfitted", lambda single, double: True)
     cell = a_cell(tmp_path)
     prepare_cell(cell, tmp_path / "cell")
     assert warnings_of(tmp_path / "cell") == {}

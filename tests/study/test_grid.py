@@ -84,6 +84,19 @@ def test_other_keys_are_named_in_the_variant(tmp_path: Path) -> None:
     assert cell.name.startswith("eps-4-255-epochs-3-seed0-")
 
 
+def test_a_name_with_options_reads_as_it_is_written(tmp_path: Path) -> None:
+    grid: dict[str, list[Any]] = {
+        "loss.region": [{"name": "tversky", "alpha": 0.2, "beta": 0.8}],
+        "model.head": ["beta"],
+    }
+    cell = only(tmp_path, grid)
+    assert cell.variant == "region=tversky(alpha=0.2, beta=0.8), beta"
+    assert cell.name.startswith("region-tversky-alpha-0.2-beta-0.8-beta-seed0-")
+    former = f"region-name-tversky-alpha-0.2-beta-0.8-{cell.name.removeprefix('region-tversky-alpha-0.2-beta-0.8-')}"
+    (kept,) = cells_of(study(tmp_path, grid), data_digest="d", begun=[former])
+    assert kept.name == former
+
+
 def test_long_values_make_no_endless_names(tmp_path: Path) -> None:
     assert len(only(tmp_path, {"model.weights": ["long/" * 100]}).name) < 200
 

@@ -180,8 +180,8 @@ def test_status_warns_of_catastrophic_overfitting(tmp_path: Path) -> None:
         write_json(folder / "cells" / name / "warnings.json", {"catastrophic_overfitting": [3, 4]})
     write_json(folder / "cells" / "a" / "done.json", {})
     assert [(cell.state, cell.warning) for cell in study_status(folder)] == [
-        ("done", "overfitted to its attack in epochs 3, 4"),
-        ("waiting", "overfitted to its attack in epochs 3, 4"),
+        ("done", "overfitted to its attack in epochs 4, 5"),
+        ("waiting", "overfitted to its attack in epochs 4, 5"),
         ("waiting", ""),
     ]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trustseg.errors import ConfigError
 from trustseg.losses import segmentation_loss
 from trustseg.training import module, train
-from trustseg.training.attacking import FreePerturbation
+from trustseg.training.adversarial_examples import FreePerturbation
 
 EPS = 8 / 255
 FREE = ("adversarial.attack=free", "adversarial.selection=random", "adversarial.fraction=1")

@@ -14,7 +14,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 from trustseg.errors import ConfigError, RunError
 from trustseg.models import build_segmenter
 from trustseg.training import train
-from trustseg.training.hardware import compile_network, memory_ran_out, require_precision
+from trustseg.training.hardware import compile_network, out_of_memory_error, require_precision
 from trustseg.training.module import SegmentationModule
 from trustseg.training.run import initial_segmenter
 
@@ -43,11 +43,11 @@ def test_a_step_that_does_not_fit_names_a_batch_size(
 
 
 def test_the_batch_size_that_is_named() -> None:
-    words = str(memory_ran_out(config("training.batch_size=7", "training.accumulate=3"), CUDA))
+    words = str(out_of_memory_error(config("training.batch_size=7", "training.accumulate=3"), CUDA))
     assert words.startswith("out of memory on the GPU in a step of training.batch_size=7")
     assert "training.batch_size=3" in words
     assert "training.accumulate=6" in words
-    words = str(memory_ran_out(config("training.batch_size=1"), CPU))
+    words = str(out_of_memory_error(config("training.batch_size=1"), CPU))
     assert words.startswith("out of memory on the CPU in a step of one image of data.size=32")
     assert "batch_size" not in words
 

@@ -74,7 +74,7 @@ def test_the_mean_age_of_what_was_recalled() -> None:
 
 
 def test_its_scores_stay_where_they_were_moved() -> None:
-    memory, other = remembering(0.1, 0.2, epoch=3), ScoreMemory(5)
+    memory, other = remembering(0.1, 0.2, epoch=3), ScoreMemory(5, refresh_epochs=2)
     other.to(torch.device("meta"))
     other.load_state_dict(memory.state_dict())
     assert other.scores.device == other.epochs.device == torch.device("meta")

@@ -7,7 +7,7 @@ from tests.training.test_cost import IMAGES, MASKS
 from tests.training.tiny import config
 
 from trustseg.attacks import training_attacks
-from trustseg.training.attacking import attacked_images
+from trustseg.training.adversarial_examples import attacked_images
 from trustseg.training.cost import PassCounter
 from trustseg.training.passes import Passes, epoch_passes
 

@@ -15,7 +15,7 @@ from trustseg.attacks import fgsm
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 from trustseg.models.spec import SegmenterSpec
-from trustseg.training import keeping, module, train
+from trustseg.training import checkpointing, module, train
 from trustseg.training.grad_align import gradient_alignment
 from trustseg.training.validation import OVERFITTING_GAP, overfitted, validated, validation_means, watch
 
@@ -173,7 +173,7 @@ def test_watching_changes_no_weights(tmp_path: Path) -> None:
 
 def test_overfitting_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epochs = iter([False, True, True])
-    monkeypatch.setattr(keeping, "overfitted", lambda single, double: next(epochs))
+    monkeypatch.setattr(checkpointing, "overfitted", lambda single, double: next(epochs))
     train(config(), pack(), tmp_path)
     assert json.loads((tmp_path / "warnings.json").read_text()) == {"catastrophic_overfitting": [1, 2]}
     assert pl.read_csv(tmp_path / "metrics.csv")["validation_catastrophic_overfitting"].to_list() == [0, 1, 1]

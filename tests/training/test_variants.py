@@ -8,28 +8,31 @@ import torch
 from tests.training.tiny import config, pack
 
 from trustseg.attacks import training_attacks
+from trustseg.beliefs import Bernoulli
 from trustseg.errors import ConfigError
+from trustseg.losses import ALIGNMENTS
+from trustseg.selection import SELECTIONS
 from trustseg.training import train
+from trustseg.uncertainty import MEASURES
 
 SINGLE_STEP = [name for name, attack in training_attacks().items() if attack.facts.single_step]
 HEADS = ("bernoulli", "beta")
 ONE_STEP = ("training.epochs=1", "adversarial.warmup_epochs=0", "adversarial.ramp_epochs=0", "training.batch_size=8")
-EVIDENTIAL = ("ev_at", "strength", "vacuity", "mutual_information", "dissonance")
+ALIGNED = [name for name, each in ALIGNMENTS.items() if each.facts.needs_beta]
+EVIDENCE = [name for name, each in MEASURES.items() if Bernoulli not in each.facts.given_by]
+EVIDENTIAL = (*ALIGNED, *EVIDENCE)
 
 VARIANTS = [
     *([f"adversarial.attack={attack}"] for attack in (*SINGLE_STEP, "segpgd")),
     ["adversarial.attack=pgd", "adversarial.steps=2"],
-    ["adversarial.selection=random"],
-    ["adversarial.selection=certain"],
-    ["adversarial.selection=hard"],
-    ["adversarial.selection=proportional"],
+    *([f"adversarial.selection={rule}"] for rule in SELECTIONS),
     ["adversarial.selection=threshold", "adversarial.threshold=0.01"],
     ["adversarial.scores=memory"],
     ["adversarial.fraction_start=0.25"],
     ["adversarial.weight_perturbation=0.01"],
     ["adversarial.grad_align=0.2"],
     ["adversarial.attack=free", "adversarial.selection=random", "adversarial.fraction=1"],
-    *(["adversarial.mode=append", f"adversarial.loss={loss}"] for loss in ("trades", "ev_at", "strength")),
+    *(["adversarial.mode=append", f"adversarial.loss={loss}"] for loss in ALIGNMENTS),
     [
         "adversarial.mode=append",
         "adversarial.loss=strength",
@@ -45,10 +48,7 @@ VARIANTS = [
         ]
         for loss in ("mixed", "trades", "ev_at")
     ),
-    *(
-        [f"adversarial.pixel_weight={weight}"]
-        for weight in ("entropy", "margin", "vacuity", "mutual_information", "dissonance")
-    ),
+    *([f"adversarial.pixel_weight={weight}"] for weight in ("entropy", "margin", "vacuity", "mutual_information")),
 ]
 
 

@@ -2,7 +2,7 @@
 
 An attack is called as ``attack(model, images, masks, *, eps, objective="cross_entropy", generator=None,
 keep_best=True, ...)``. The following holds for every entry of ``ATTACKS``, for ``UNCERTAINTY_ATTACKS`` and
-``ensemble``; the docstring of an attack adds its formula, its own options and its source.
+the attack suite ``ensemble``; the docstring of an attack adds its formula, its own options and its source.
 
 Args:
     model: any callable from images to a belief. It runs in eval mode; mode, buffers, parameter gradients and the
@@ -35,11 +35,10 @@ Raises:
 from collections.abc import Mapping
 from typing import Final
 
-from torch import Tensor
-
 from trustseg.attacks.auto_pgd import apgd, staged
 from trustseg.attacks.black_box import square, transfer
-from trustseg.attacks.contract import Attack, AttackFacts, once, stepwise
+from trustseg.attacks.contract import Attack, AttackFacts, once
+from trustseg.attacks.entries import ATTACKS, AttackEntry
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.iterated import bim, cospgd, mi_fgsm, pgd, segpgd
 from trustseg.attacks.minimal import Bracket, minimal_eps
@@ -94,34 +93,14 @@ __all__ = [
     "underconfidence",
 ]
 
-AttackEntry = Entry[Tensor, AttackFacts]
 
-
-def _square_passes(*, steps: int, **_: object) -> tuple[float, float]:
-    return steps + 1, 0
-
-
-def _ensemble_passes(*, preset: str, evidential: bool = False, **_: object) -> tuple[float, float]:
+def _of_members(*, preset: str, evidential: bool = False, **_: object) -> tuple[float, float]:
     members = members_of(preset, evidential=evidential)
     return sum(member.steps for member in members), sum(member.backward_passes for member in members)
 
 
-ATTACKS: Final[Mapping[str, AttackEntry]] = {
-    "fgsm": Entry(fgsm, "FGSM", AttackFacts(once, single_step=True, starts_at_image=True)),
-    "r_fgsm": Entry(r_fgsm, "R+FGSM", AttackFacts(once, single_step=True, random=True)),
-    "rs_fgsm": Entry(rs_fgsm, "RS-FGSM", AttackFacts(once, single_step=True, random=True)),
-    "bim": Entry(bim, "BIM", AttackFacts(stepwise, starts_at_image=True)),
-    "mi_fgsm": Entry(mi_fgsm, "MI-FGSM", AttackFacts(stepwise, starts_at_image=True)),
-    "pgd": Entry(pgd, "PGD", AttackFacts(stepwise)),
-    "segpgd": Entry(segpgd, "SegPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
-    "cospgd": Entry(cospgd, "CosPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
-    "apgd": Entry(apgd, "Auto-PGD", AttackFacts(stepwise)),
-    "staged": Entry(staged, "staged", AttackFacts(stepwise, starts_at_image=True)),
-    "square": Entry(square, "Square", AttackFacts(_square_passes, random=True)),
-}
-
 _CANDIDATES: Final = CONTRACT | {"candidates", "surrogates", "report"}
-_ENSEMBLE: Final = Entry(ensemble, "ensemble", AttackFacts(_ensemble_passes, random=True, carries=True), _CANDIDATES)
+_ENSEMBLE: Final = Entry(ensemble, "ensemble", AttackFacts(_of_members, random=True, carries=True), _CANDIDATES)
 _NOISY_FGSM: Final = Entry(n_fgsm, "N-FGSM", AttackFacts(once, single_step=True, random=True))
 
 
@@ -131,5 +110,5 @@ def training_attacks() -> Mapping[str, AttackEntry]:
 
 
 def evaluation_attacks() -> Mapping[str, AttackEntry]:
-    """Return the attacks that an evaluation may use: ``ATTACKS``, their ensemble, and those on the uncertainty."""
+    """Return the attacks that an evaluation may use: ``ATTACKS``, their suite, and those on the uncertainty."""
     return {**ATTACKS, "ensemble": _ENSEMBLE, **UNCERTAINTY_ATTACKS}

@@ -10,7 +10,7 @@ from trustseg.attacks.contract import Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import OBJECTIVES, Objective, cross_entropy, find_objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
-from trustseg.attacks.search import Model, Search, budget_of, require_steps
+from trustseg.attacks.search import Model, Search, budget_of, require_steps, where_images
 from trustseg.errors import ShapeError
 
 __all__ = ["apgd", "checkpoints", "find_judge", "staged"]
@@ -160,7 +160,7 @@ def _climb(
     for step in range(steps):
         gradient, value = search.gradient_and_value(points, progress=(done + step) / total, track=judge)
         better = value > best_value
-        best, best_gradient = _where(better, points, best), _where(better, gradient, best_gradient)
+        best, best_gradient = where_images(better, points, best), where_images(better, gradient, best_gradient)
         best_value = torch.where(better, value, best_value)
         if step == 0:
             last_best = best_value
@@ -169,8 +169,8 @@ def _climb(
         if step in looks:
             window = step - max((look for look in looks if look < step), default=0)
             halved = (rises <= ENOUGH_RISES * window) | (~halved & (best_value <= last_best))
-            step_size = _where(halved, step_size / 2, step_size)
-            points, gradient = _where(halved, best, points), _where(halved, best_gradient, gradient)
+            step_size = where_images(halved, step_size / 2, step_size)
+            points, gradient = where_images(halved, best, points), where_images(halved, best_gradient, gradient)
             value, last_best, rises = torch.where(halved, best_value, value), best_value, torch.zeros_like(rises)
         last_value = value
         moved = norm.project(points + step_size * norm.direction(gradient), search.images, search.radius)
@@ -180,7 +180,3 @@ def _climb(
         points, before = moved, points
     search.offer(points, progress=(done + steps - 1) / total)  # weighed like the iterate before it
     return points
-
-
-def _where(chosen: Tensor, ours: Tensor, others: Tensor) -> Tensor:
-    return torch.where(chosen.view(-1, 1, 1, 1), ours, others)

@@ -11,7 +11,7 @@ from trustseg.attacks.guard import isolated
 from trustseg.attacks.iterated import pgd
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF
-from trustseg.attacks.search import Model, Search, require_generator, require_steps
+from trustseg.attacks.search import Model, Search, require_generator, require_steps, where_images
 
 __all__ = ["square", "transfer"]
 
@@ -63,7 +63,7 @@ def square(
             candidates = LINF.project(candidates, clean, radius)
             tried = search.value(candidates, progress=step / steps)
             better = tried > values
-            points = torch.where(better.view(-1, 1, 1, 1), candidates, points)
+            points = where_images(better, candidates, points)
             values = torch.where(better, tried, values)
         return search.result(points)
 

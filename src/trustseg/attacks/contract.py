@@ -51,7 +51,7 @@ class AttackFacts:
     Attributes:
         passes: options to passes per image (forward, backward); ``evidential`` says whether the beliefs are Betas.
         single_step: whether it needs one gradient only: training on it can overfit catastrophically.
-        starts_at_image: whether its first gradient is that at the clean image.
+        starts_at_image: whether it always starts at the clean image, and so draws nothing.
         random: whether it draws from the generator by itself, not only for an optional random start.
         weighs_cross_entropy: whether it follows a weighted cross-entropy of its own and no other objective.
         carries: whether it takes images found with a smaller budget as ``candidates``.

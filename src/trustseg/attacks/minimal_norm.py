@@ -15,7 +15,7 @@ from torch import Tensor
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.minimal import check_tau, is_broken
 from trustseg.attacks.projections import NormName, find_norm
-from trustseg.attacks.search import Model, Search
+from trustseg.attacks.search import Model, Search, where_images
 from trustseg.beliefs import Belief, reference_of
 from trustseg.errors import AttackError
 from trustseg.masks import counted_mean
@@ -84,7 +84,7 @@ def deepfool_like(
             slope = _length(gradient, _DUAL_ORDER[norm]).clamp_min(torch.finfo(gradient.dtype).tiny)
             length = (1.02 * (1e-4 - value) / slope).clamp_max(largest_step).to(gradient).view(-1, 1, 1, 1)
             moved = (candidates + length * geometry.direction(gradient)).clamp(0, 1)
-            candidates = torch.where(broken.view(-1, 1, 1, 1), candidates, moved)
+            candidates = where_images(broken, candidates, moved)
             broken = broken | _broken(search, candidates, tau)
             if broken.all():
                 break
@@ -143,7 +143,7 @@ def carlini_wagner_like(
                 difference = candidates - clean
                 length = _length(difference, _ORDER[norm])
                 nearer = broken & (length < distance)
-                nearest = torch.where(nearer.view(-1, 1, 1, 1), candidates, nearest)
+                nearest = where_images(nearer, candidates, nearest)
                 distance, success = torch.where(nearer, length, distance), success | broken
                 if norm == "l2":
                     pull = 2 * difference
@@ -195,7 +195,7 @@ def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Te
 
 
 def _nearest(search: Search, images: Tensor, broken: Tensor, already_broken: Tensor, norm: NormName) -> Nearest:
-    images = torch.where((broken & ~already_broken).view(-1, 1, 1, 1), images, search.images)
+    images = where_images(broken & ~already_broken, images, search.images)
     distance = torch.where(broken, _length(images - search.images, _ORDER[norm]), torch.inf)
     return Nearest(distance=distance, already_broken=already_broken, censored=~broken, images=images)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from trustseg.attacks.entries import ATTACKS
 from trustseg.errors import unknown_name
 
 __all__ = ["PRESETS", "Member", "Preset", "backward_passes", "members_of"]
@@ -16,29 +17,33 @@ class Member:
     """One attack of a suite.
 
     Attributes:
-        attack: its name; ``"transfer"`` is ``staged`` on a surrogate.
+        attack: a name in ``ATTACKS``. ``pgd`` starts at the image.
         objective: what it increases, a name in ``OBJECTIVES``.
-        steps: its steps, which are backward passes except for ``square``. ``pgd`` starts at the image.
+        steps: its steps.
         evidential: whether it is for Beta beliefs alone.
+        transferred: whether it attacks a surrogate in place of the model.
+        plain: whether it sees log-odds as they are, however large, see ``strongest``.
     """
 
-    attack: Literal["fgsm", "pgd", "staged", "apgd", "square", "transfer"]
+    attack: str
     objective: str
     steps: int
     evidential: bool = False
+    transferred: bool = False
+    plain: bool = False
 
     @property
     def name(self) -> str:
         """Return attack and objective in one word."""
-        return f"{self.attack}_{self.objective}"
+        return f"{'transfer' if self.transferred else self.attack}_{self.objective}"
 
     @property
     def backward_passes(self) -> int:
         """Return the backward passes per image, through the model or the surrogate."""
-        return 0 if self.attack == "square" else self.steps
+        return int(ATTACKS[self.attack].facts.passes(steps=self.steps)[1])
 
 
-SIMPLE: Final = (Member("fgsm", "cross_entropy", 1), Member("pgd", "cross_entropy", 10))
+SIMPLE: Final = (Member("fgsm", "cross_entropy", 1, plain=True), Member("pgd", "cross_entropy", 10, plain=True))
 """In every preset, so that no suite does less harm than an attack that is simpler and cheaper."""
 
 GENERAL: Final = ("balanced_masked_cross_entropy", "margin", "soft_dice")
@@ -51,14 +56,18 @@ def _full(steps: int) -> tuple[Member, ...]:
         *SIMPLE,
         *(Member("staged", objective, steps) for objective in GENERAL),
         Member("apgd", "soft_dice", steps),
-        *(Member("staged", objective, steps, evidential=True) for objective in EVIDENTIAL),
+        *(Member("staged", objective, steps, evidential=True, plain=True) for objective in EVIDENTIAL),
     )
 
 
 PRESETS: Final[Mapping[str, tuple[Member, ...]]] = {
     "quick": (*SIMPLE, *(Member("staged", objective, 30) for objective in GENERAL)),
     "standard": _full(100),
-    "thorough": (*_full(300), Member("transfer", "soft_dice", 100), Member("square", "soft_dice", 5000)),
+    "thorough": (
+        *_full(300),
+        Member("staged", "soft_dice", 100, transferred=True, plain=True),
+        Member("square", "soft_dice", 5000),
+    ),
 }
 
 
@@ -68,7 +77,7 @@ def members_of(preset: str, *, evidential: bool, surrogates: int = 0) -> tuple[M
     Args:
         preset: a name in ``PRESETS``.
         evidential: whether the model's beliefs are Betas, which get further members.
-        surrogates: number of surrogates; ``"transfer"`` runs once for each.
+        surrogates: number of surrogates; each is attacked once.
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
@@ -76,7 +85,7 @@ def members_of(preset: str, *, evidential: bool, surrogates: int = 0) -> tuple[M
         member
         for member in PRESETS[preset]
         if evidential or not member.evidential
-        for _ in range(surrogates if member.attack == "transfer" else 1)
+        for _ in range(surrogates if member.transferred else 1)
     )
 
 

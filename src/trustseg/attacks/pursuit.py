@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trustseg.attacks.projections import LINF
-from trustseg.attacks.search import Model, Search, require_steps
+from trustseg.attacks.search import Model, Search, require_steps, where_images
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
 
@@ -82,5 +82,5 @@ class Pursuit:
         """Keep each candidate, just seen by the model, of larger ``preference`` than the best before it."""
         values = preference(self.belief, self.masks, self.scores)
         better = values > self._preference
-        self._best = torch.where(better.view(-1, 1, 1, 1), candidates, self._best)
+        self._best = where_images(better, candidates, self._best)
         self._preference = torch.where(better, values, self._preference)

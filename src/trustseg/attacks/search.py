@@ -11,7 +11,17 @@ from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import counted, filled, is_binary
 
-__all__ = ["Model", "Search", "areas", "ascend", "budget_of", "harm", "require_generator", "require_steps"]
+__all__ = [
+    "Model",
+    "Search",
+    "areas",
+    "ascend",
+    "budget_of",
+    "harm",
+    "require_generator",
+    "require_steps",
+    "where_images",
+]
 
 Model = Callable[[Tensor], Belief]  # images (B, C, H, W) in [0, 1] to a belief
 
@@ -21,6 +31,11 @@ def areas(belief: Belief, masks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
     inside = counted(masks).flatten(1)
     predicted, reference = (belief.log_odds > 0).flatten(1) & inside, masks.flatten(1) > 0
     return (predicted & reference).sum(dim=1), predicted.sum(dim=1), reference.sum(dim=1), inside.sum(dim=1)
+
+
+def where_images(chosen: Tensor, ours: Tensor, others: Tensor) -> Tensor:
+    """Return ``ours`` (B, ...) for the images that are ``chosen`` (B,), ``others`` for the rest."""
+    return torch.where(chosen.view(-1, *[1] * (ours.ndim - 1)), ours, others)
 
 
 def harm(belief: Belief, masks: Tensor) -> Tensor:
@@ -158,7 +173,7 @@ class Search:
         """Keep each candidate that does more harm than the best before it."""
         harms = harm(belief, self.masks)
         better = (harms > self._harm) | ((harms == self._harm) & (values > self._value))
-        self._worst = torch.where(better.view(-1, 1, 1, 1), candidates, self._worst)
+        self._worst = where_images(better, candidates, self._worst)
         self._harm = torch.where(better, harms, self._harm)
         self._value = torch.where(better, values, self._value)
 

@@ -172,12 +172,15 @@ def _searches(*, steps: int, weights: Sequence[float], **_: object) -> tuple[flo
 
 # Evaluation fills these in from the deployed policy.
 _OF_THE_POLICY: Final = CONTRACT | {"score", "median_dice", "threshold"}
+_AT_THE_IMAGE: Final = AttackFacts(stepwise, starts_at_image=True)
 
 UNCERTAINTY_ATTACKS: Final[Mapping[str, Entry[Tensor, AttackFacts]]] = {
-    "overconfidence": Entry(overconfidence, "over-confidence", AttackFacts(stepwise), _OF_THE_POLICY),
-    "underconfidence": Entry(underconfidence, "under-confidence", AttackFacts(stepwise), _OF_THE_POLICY),
-    "rank_swap": Entry(rank_swap, "rank swap", AttackFacts(stepwise), _OF_THE_POLICY),
-    "deferral_aware": Entry(deferral_aware, "deferral-aware", AttackFacts(_searches), _OF_THE_POLICY),
+    "overconfidence": Entry(overconfidence, "over-confidence", _AT_THE_IMAGE, _OF_THE_POLICY),
+    "underconfidence": Entry(underconfidence, "under-confidence", _AT_THE_IMAGE, _OF_THE_POLICY),
+    "rank_swap": Entry(rank_swap, "rank swap", _AT_THE_IMAGE, _OF_THE_POLICY),
+    "deferral_aware": Entry(
+        deferral_aware, "deferral-aware", AttackFacts(_searches, starts_at_image=True), _OF_THE_POLICY
+    ),
 }
 """Attacks (model, images, masks, *, eps, score) -> images; ``deferral_aware`` asks for a ``threshold`` besides."""
 

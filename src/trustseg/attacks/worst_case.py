@@ -12,15 +12,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.attacks.auto_pgd import apgd, find_judge, staged
-from trustseg.attacks.black_box import square, transfer
+from trustseg.attacks.auto_pgd import find_judge
+from trustseg.attacks.black_box import transfer
+from trustseg.attacks.entries import ATTACKS
 from trustseg.attacks.guard import isolated
-from trustseg.attacks.iterated import pgd
 from trustseg.attacks.objectives import Objective, find_objective
 from trustseg.attacks.presets import Member, Preset, members_of
 from trustseg.attacks.projections import LINF
 from trustseg.attacks.search import Model, Search, budget_of, harm
-from trustseg.attacks.single_step import fgsm
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import counted, counted_mean
@@ -67,6 +66,9 @@ def ensemble(
     Args:
         preset: ``"quick"`` (101 backward passes per image), ``"standard"`` (411; 711 for a Beta) or ``"thorough"``
             (1211; 2111 for a Beta; 5000 forward passes; 100 more for each surrogate).
+
+    Reference:
+        As ``strongest``.
     """
     find = partial(strongest, preset=preset, surrogates=surrogates, candidates=candidates)
     return find(model, images, masks, eps=eps, generator=generator, report=report).images
@@ -110,7 +112,7 @@ def strongest(
     with isolated(model):
         found = _Worst(model, images, masks, eps)
         members = members_of(preset, evidential=found.evidential, surrogates=len(surrogates))
-        if surrogates and not any(member.attack == "transfer" for member in members):
+        if surrogates and not any(member.transferred for member in members):
             raise AttackError(
                 f"{preset} uses no surrogates, got {len(surrogates)}; choose 'thorough', or leave them out"
             )
@@ -126,7 +128,7 @@ def strongest(
         unasked = iter(surrogates)
         for done, member in enumerate(members, start=1):
             rows = found.unbroken()
-            surrogate = next(unasked) if member.attack == "transfer" else None
+            surrogate = next(unasked) if member.transferred else None
             if len(rows) > 0:
                 attacked = _attacked(member, model, found, rows, start, surrogate, generator)
                 found.offer(member.name, rows, attacked, passes=member.backward_passes)
@@ -162,8 +164,7 @@ class _Worst:
         with torch.no_grad():
             harms = harm(self._model(candidates), self.masks[rows])
         better = harms > self.harm[rows]
-        self.images[rows[better]] = candidates[better]
-        self.harm[rows[better]] = harms[better]
+        self.images[rows[better]], self.harm[rows[better]] = candidates[better], harms[better]
         self.passes[rows] += passes
         for row in rows[better].tolist():
             self.winner[row] = name
@@ -180,22 +181,17 @@ def _attacked(
 ) -> Tensor:
     """Return the images of these rows as a member attacks them."""
     images, masks, eps = found.clean[rows], found.masks[rows], found.budget[rows]
-    steps, objective, track = member.steps, find_objective(member.objective), find_judge(member.objective)
-    if member.attack == "transfer" and surrogate is not None:
-        attack = partial(staged, steps=steps)
-        return transfer(model, images, masks, eps=eps, surrogate=surrogate, attack=attack, objective=objective)
-    if member.attack == "fgsm":
-        return fgsm(model, images, masks, eps=eps, objective=objective)
-    if member.attack == "pgd":
-        return pgd(model, images, masks, eps=eps, objective=objective, steps=steps)
-    if not member.evidential:
+    objective, track = find_objective(member.objective), find_judge(member.objective)
+    if not member.plain:
         cooled = {function: _cooled(function, found.temperature[rows]) for function in {objective, track}}
         objective, track = cooled[objective], cooled[track]  # one function where they are one: asked once a step
-    if member.attack == "staged":
-        return staged(model, images, masks, eps=eps, objective=objective, track=track, steps=steps)
-    if member.attack == "apgd":
-        return apgd(model, images, masks, eps=eps, objective=objective, track=track, steps=steps, start=start[rows])
-    return square(model, images, masks, eps=eps, objective=objective, steps=steps, generator=generator)
+    entry = ATTACKS[member.attack]
+    options = {"steps": member.steps, "track": track, "start": start[rows]}
+    attack = partial(entry, **{option: value for option, value in options.items() if entry.takes(option)})
+    if surrogate is not None:
+        return transfer(model, images, masks, eps=eps, surrogate=surrogate, attack=attack, objective=objective)
+    source = generator if entry.facts.random else None  # PGD starts at the image
+    return attack(model, images, masks, eps=eps, objective=objective, generator=source)
 
 
 def _cooled(objective: Objective, temperature: Tensor) -> Objective:

@@ -77,14 +77,12 @@ def _with_foreground(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("mask_px") > 0)
 
 
-def _mean_of(selected: Selected, *, column: str, unit: str = "share") -> Interval:
-    """Return the mean of a column over the images with foreground; a distance may exceed 1, which a share may not."""
+def _mean_of(selected: Selected, *, column: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
+    """Return the mean of a column, whose values lie between ``bounds``, over the images with foreground."""
     rows = _with_foreground(selected.rows)
     if column not in rows.columns:
         return UNDEFINED
-    if unit == "share":
-        return selected.over(rows, bootstrap_mean, numbers(rows, column))
-    return selected.over(rows, bootstrap_difference, numbers(rows, column), np.zeros(len(rows)))
+    return selected.over(rows, partial(bootstrap_mean, bounds=bounds), numbers(rows, column))
 
 
 def _pooled(selected: Selected, *, union: bool) -> Interval:
@@ -164,10 +162,10 @@ def decision_change(selected: Selected) -> Interval:
 
 
 def _of_masks(name: str) -> Quantity:
-    facts = QuantityFacts(better=METRICS[name].facts.better)
-    column, unit = metric_column(name), METRICS[name].facts.unit
-    label = METRICS[name].label if unit == "share" else f"{METRICS[name].label}, {unit}"
-    return Entry(partial(_mean_of, column=column, unit=unit), label, facts)
+    metric, facts = METRICS[name], METRICS[name].facts
+    label = metric.label if facts.unit == "share" else f"{metric.label}, {facts.unit}"
+    mean = partial(_mean_of, column=metric_column(name), bounds=facts.bounds)
+    return Entry(mean, label, QuantityFacts(better=facts.better))
 
 
 _LOWER: Final = "lower"

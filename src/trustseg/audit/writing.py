@@ -128,7 +128,7 @@ def _write_page(
             figures=figures,
             pictures=pictures,
             point=findings.points[0] if findings.points else None,
-            score=f"one minus the {words(SCORE[1]).replace('dice', 'Dice')}",
+            score=f"one minus the {words(SCORE[1])}",
             tier=_TIERS[document.model.tier],
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )

@@ -65,7 +65,7 @@ def require_attacks(runs: "Iterable[RunConfig]") -> None:
 def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
     """Split the images as each run will; note what is left out, what cannot choose an epoch, and who never attacks."""
     from trustseg.evaluation import splits_of
-    from trustseg.training.validation import require_lesions, shows_foreground
+    from trustseg.training.validation import require_foreground, shows_foreground
 
     notes: dict[str, None] = {}
     runs = list(runs)
@@ -84,7 +84,7 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
             )
         try:
             splits = splits_of(pack, data)
-            require_lesions(pack, splits)
+            require_foreground(pack, splits)
         except DataError as error:
             raise DataError(f"'{data.path}': {error}") from error
         notes |= dict.fromkeys(splits.notes)

@@ -221,7 +221,7 @@ def _print_report(path: Path, report: "CheckReport", settings: list[str]) -> Non
     heads = ("split", "images", "patients", "of unknown patients", "lateral views", "empty masks")
     table = Table(*heads, title=Text(printable(f"{path.absolute().name} ({report.layout} layout)")))
     for split, count in report.images.items():
-        # Images without a mask: a count of empty ones would look like a count of images that lack lesions.
+        # Images without a mask: a count of empty ones would look like a count of images without foreground.
         empty = "—" if split in ("control", "unlabelled") else f"{report.empty_masks.get(split, 0):,}"
         counts = (report.patients, report.unknown_patients, report.laterals)
         table.add_row(split, f"{count:,}", *(f"{by_split.get(split, 0):,}" for by_split in counts), empty)

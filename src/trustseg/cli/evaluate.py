@@ -245,10 +245,10 @@ def _print_means(folder: Path) -> None:
     )
     lines: list[list[str]] = []
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
-        lesions, empty = rows.filter(pl.col("mask_px") > 0), rows.filter(pl.col("mask_px") == 0)
+        targets, empty = rows.filter(pl.col("mask_px") > 0), rows.filter(pl.col("mask_px") == 0)
         pixels = rows.drop_nulls("mask_px").select("intersection_px", "predicted_px", "mask_px").sum().to_numpy()[0]
-        values = [_mean(lesions[name]) for name in ("dice", "dice_native", "iou")]
-        values.append(f"{float(dice_from_counts(*pixels)):.3f}" if len(lesions) else _UNDEFINED)
+        values = [_mean(targets[name]) for name in ("dice", "dice_native", "iou")]
+        values.append(f"{float(dice_from_counts(*pixels)):.3f}" if len(targets) else _UNDEFINED)
         values.append(_mean(empty["predicted_px"] / empty["pixels"]))
         lines.append([_with_steps(str(condition)), f"{float(str(eps)) * 255:g}", str(len(rows)), *values])
     print_table(header, lines, width=140)
@@ -258,11 +258,11 @@ def _print_means(folder: Path) -> None:
 def _say_compared(clean: "pl.DataFrame") -> None:
     """Say what the table of means is about: size of the images, and which of them enter which column."""
     areas = clean["mask_px"].drop_nulls()
-    lesions, empty = int((areas > 0).sum()), int((areas == 0).sum())
+    targets, empty = int((areas > 0).sum()), int((areas == 0).sum())
     controls, unknown = (int((clean["reference"] == kind).sum()) for kind in ("control", "none"))
     size, of_them = clean["size"][0], f", {controls:,} of them controls" if controls else ""
     say(
-        f"measured at {size} x {size} px; Dice and IoU over {lesions:,} images with foreground, area over {empty:,} "
+        f"measured at {size} x {size} px; Dice and IoU over {targets:,} images with foreground, area over {empty:,} "
         f"without{of_them}"
     )
     if unknown:

@@ -36,7 +36,7 @@ def train(
 
     from trustseg.study.cell import claimed
     from trustseg.training import train as run_training
-    from trustseg.training.keeping import kept_epoch
+    from trustseg.training.checkpointing import selected_epoch
     from trustseg.training.provenance import prepare_run
 
     # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
@@ -51,7 +51,7 @@ def train(
             say(f"training: {config.training.epochs} epochs, a line after each", err=True)
         run_training(config, pack, folder, progress=bars, report=None if bars else Lines("epoch", each=True))
     if first:
-        if (kept := kept_epoch(folder / "model")) is not None:
+        if (kept := selected_epoch(folder / "model")) is not None:
             say(f"kept: {kept}")
         say(f"model: {folder / 'model'}")
         say(f"next: trustseg calibrate {folder}, then trustseg evaluate {folder}")

@@ -28,7 +28,7 @@ class AttackConfig(Section):
     )
     objective: str | None = Field(None, description="objective of the attack; null: its default")
     preset: Literal["quick", "standard", "thorough"] | None = Field(
-        None, description="preset of the ensemble; null: quick"
+        None, description="preset of the attack suite; null: quick"
     )
     parameters: dict[str, bool | int | float | str] = Field(
         {}, description="further parameters of an attack of the Adversarial Robustness Toolbox"

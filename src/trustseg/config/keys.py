@@ -12,7 +12,7 @@ from trustseg.config.names import allowed_names, entries_with_options
 from trustseg.config.run import RunConfig
 from trustseg.config.study import StudyConfig
 
-__all__ = ["annotation_of", "describe_keys", "describe_options", "flattened", "known_keys"]
+__all__ = ["annotation_of", "describe_keys", "describe_options", "expected", "flattened", "known_keys"]
 
 _KINDS: Final = {"boolean": "true | false", "string": "text", "object": "section of keys"}
 _BOUNDS: Final = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -68,6 +68,20 @@ def _section(annotation: object) -> type[BaseModel] | None:
     """Return the section that a field is, or holds a list of."""
     inner = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
+def expected(kind: type[BaseModel], key: str) -> str:
+    """Return in words what a dotted key may hold and its default; nothing if there is no such key.
+
+    Example:
+        >>> expected(RunConfig, "data.folds")
+        'integer >= 2, default 5'
+    """
+    if (annotation := annotation_of(kind, key)) is None:
+        return ""
+    schema = TypeAdapter(annotation).json_schema()
+    default = f", default {_shown(schema['default'], schema)}" if "default" in schema else ""
+    return f"{_allowed(schema, allowed_names().get(key, ()))}{default}"
 
 
 def describe_keys() -> Iterator[tuple[str, str, str, str]]:

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from trustseg.config.keys import known_keys
+from trustseg.config.keys import expected, known_keys
 from trustseg.text import printable
 
 __all__ = ["sentence", "unknown_key"]
@@ -44,10 +44,10 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
     """
     place = detail["loc"][:1] + detail["loc"][2:] if detail["loc"][:1] == ("grid",) else detail["loc"]  # which grid: no
     key, value = ".".join(map(str, place)), _written(detail["input"])
-    problem = detail["msg"][:1].lower() + detail["msg"][1:]
+    path = ".".join(part for part in place if isinstance(part, str))
     match detail["type"]:
         case "extra_forbidden":
-            return unknown_key(kind, key, ".".join(part for part in place if isinstance(part, str)))
+            return unknown_key(kind, key, path)
         case "value_error":
             problem = detail["msg"].removeprefix("Value error, ")
             return f"{key}: {problem}" if key else problem
@@ -62,10 +62,15 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
         case "tuple_type":
             example = "[{name: pgd, eps: [4/255]}]" if key == "evaluation.attacks" else f"[{value}]"
             problem = f"expected a list; write {example}"
-        case "less_than_equal" if key.endswith("eps"):
-            problem += "; write 4/255 for four grey levels"
-        case "literal_error":
-            known = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
+        case found:
+            allowed = expected(kind, path)
+            said = detail["msg"][:1].lower() + detail["msg"][1:]
+            problem = f"expected {allowed}" if allowed else said
+            if allowed and found.endswith(("_short", "_long", "_mismatch")):  # a length or a pattern
+                problem += f"; {said}"
+            if found == "less_than_equal" and key.endswith("eps"):
+                problem += "; write 4/255 for four grey levels"
+            known = re.findall(r"'([^']+)'", detail["ctx"]["expected"]) if found == "literal_error" else []
             if near := difflib.get_close_matches(str(detail["input"]), known, n=1):
                 problem += f"; did you mean {near[0]}?"
     return f"{key}={value}: {problem}"

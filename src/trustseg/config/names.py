@@ -12,20 +12,23 @@ from trustseg.entries import Entry, name_in, read
 from trustseg.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
+    from trustseg.config.adversarial import AdversarialConfig
     from trustseg.config.evaluation import AttackConfig
 
 __all__ = [
     "ART",
+    "FREE",
     "all_options",
     "allowed_names",
+    "check_alignment",
     "check_attack",
     "check_attack_options",
     "check_counted",
     "check_names",
     "check_objective_of_bernoulli",
     "check_ranks",
+    "check_signs",
     "entries_with_options",
-    "needs_evidence",
     "pools_to_a_pixel",
     "training_attack",
 ]
@@ -34,9 +37,14 @@ Entries = Mapping[str, Entry[Any, Any]]
 
 ART: Final = "art:"  # before the name of an attack of the Adversarial Robustness Toolbox
 
+FREE: Final = "free"
+"""Name of free adversarial training among the training attacks; it is no attack on its own."""
+
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "adversarial.selection": ("none", "threshold"),
-    "adversarial.attack": ("free",),
+    "adversarial.loss": ("mixed",),
+    "adversarial.pixel_weight": ("none", "margin"),
+    "adversarial.attack": (FREE,),
     "adversarial.objective": ("divergence",),
     "evaluation.shifts": ("all", "extended"),
 }
@@ -47,7 +55,7 @@ def _entries() -> Mapping[str, Entries]:
     """Return configuration key -> the entries it may name."""
     from trustseg.attacks import OBJECTIVES, evaluation_attacks, training_attacks
     from trustseg.beliefs import Bernoulli, Beta
-    from trustseg.losses import losses_of
+    from trustseg.losses import ALIGNMENTS, losses_of
     from trustseg.metrics import METRICS
     from trustseg.models.architectures import ARCHITECTURES
     from trustseg.selection import SELECTIONS
@@ -64,6 +72,8 @@ def _entries() -> Mapping[str, Entries]:
         "loss.beta": data_terms,
         "loss.region": losses_of("region"),
         "adversarial.selection": SELECTIONS,
+        "adversarial.loss": ALIGNMENTS,
+        "adversarial.pixel_weight": {name: each for name, each in MEASURES.items() if not each.facts.negative},
         "adversarial.attack": training_attacks(),
         "adversarial.objective": OBJECTIVES,
         "adversarial.measure.bernoulli": of_bernoulli,
@@ -173,15 +183,50 @@ def training_attack(text: str) -> tuple[Entry[Any, Any], dict[str, Any]] | None:
     """Return the entry and options of a training attack; None of free training, which has no attack of its own."""
     from trustseg.attacks import training_attacks
 
-    return None if text == "free" else read(training_attacks(), text, kind="value of adversarial.attack")
+    return None if text == FREE else read(training_attacks(), text, kind="value of adversarial.attack")
 
 
-def needs_evidence(measure: str) -> bool:
-    """Return whether a Bernoulli belief cannot give a measure."""
+def check_alignment(adversarial: "AdversarialConfig", *, evidential: bool) -> None:
+    """Check that a batch and a head have what the loss and the pixel weights of adversarial training compare."""
     from trustseg.beliefs import Bernoulli
+    from trustseg.losses import ALIGNMENTS
     from trustseg.uncertainty import MEASURES
 
-    return Bernoulli not in MEASURES[measure].facts.given_by
+    loss, weight = adversarial.loss, adversarial.pixel_weight
+    if (entry := ALIGNMENTS.get(loss)) is not None:
+        if adversarial.mode == "replace":
+            raise ConfigError(
+                f"adversarial.loss={loss} compares adversarial images with their originals, which "
+                "adversarial.mode=replace removes from the batch; set adversarial.mode=append"
+            )
+        if entry.facts.sees_strength and adversarial.alignment.strength_weight == 0:
+            raise ConfigError(
+                f"adversarial.loss={loss} with adversarial.alignment.strength_weight=0 equals ev_at; set "
+                "adversarial.loss=ev_at or a weight above 0"
+            )
+        if entry.facts.needs_beta and not evidential:
+            raise ConfigError(
+                f"adversarial.loss={loss} aligns evidence and needs a beta head, model.head is bernoulli; "
+                "set adversarial.loss=trades or model.head=beta"
+            )
+    if weight in MEASURES and not evidential and Bernoulli not in MEASURES[weight].facts.given_by:
+        raise ConfigError(
+            f"adversarial.pixel_weight={weight} is measured on evidence and needs a beta head, model.head is "
+            "bernoulli; set adversarial.pixel_weight=entropy or model.head=beta"
+        )
+
+
+def check_signs(selection: str, measures: Iterable[str]) -> None:
+    """Check that a selection takes the scores of these measures, which may be negative."""
+    from trustseg.selection import SELECTIONS
+    from trustseg.uncertainty import MEASURES
+
+    negative = [name for name in measures if name in MEASURES and MEASURES[name].facts.negative]
+    if negative and selection in SELECTIONS and not SELECTIONS[selection].facts.negative:
+        raise ConfigError(
+            f"adversarial.selection={selection} needs non-negative scores, and {negative[0]} is negative; set "
+            "another measure such as mutual_information"
+        )
 
 
 def pools_to_a_pixel(architecture: str) -> bool:

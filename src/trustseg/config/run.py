@@ -6,15 +6,17 @@ from typing import Final, Self
 
 from pydantic import model_validator
 
-from trustseg.config.adversarial import AdversarialConfig, check_head, check_steps
+from trustseg.config.adversarial import AdversarialConfig, check_steps
 from trustseg.config.data import DataConfig
 from trustseg.config.evaluation import EvaluationConfig
 from trustseg.config.names import (
     allowed_names,
+    check_alignment,
     check_attack,
     check_counted,
     check_names,
     check_objective_of_bernoulli,
+    check_signs,
     pools_to_a_pixel,
 )
 from trustseg.config.section import Section
@@ -50,7 +52,8 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
-        check_head(self.adversarial, self.model.head)
+        check_alignment(self.adversarial, evidential=self.model.head == "beta")
+        check_signs(self.adversarial.selection, (self.adversarial.measure.beta, self.adversarial.measure.bernoulli))
         check_steps(self.adversarial, accumulate=self.training.accumulate, compiled=self.training.compile)
         if self.model.head == "bernoulli":
             if self.adversarial.objective != "divergence":  # which both heads have

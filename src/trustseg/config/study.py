@@ -90,7 +90,8 @@ class StudyConfig(RunConfig):
         model, grids = content.get("model") or {}, _listed(content.get("grid"))
         if not isinstance(model, dict) or "head" in model or not isinstance(grids, list) or not grids:
             return content
-        heads = [list(grid.get("model.head") or ()) if isinstance(grid, dict) else [] for grid in grids]
+        given = (grid.get("model.head") if isinstance(grid, dict) else None for grid in grids)
+        heads = [list(values) if isinstance(values, list | tuple) else [] for values in given]
         return {**content, "model": {**model, "head": heads[0][0]}} if all(heads) else content
 
     def _chooses_head(self) -> bool:

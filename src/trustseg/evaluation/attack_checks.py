@@ -36,14 +36,14 @@ def rising_dice(victim: Victim) -> MaskingCheck:
         victim.mean_dice(victim.attacked("pgd", steps=20, eps=min(1.0, eps), objective="margin")) for eps in ladder
     ]
     rise = max(after - before for before, after in pairwise(curve))
-    return judged("rising_dice", rise, 0.005, "largest rise of Dice when the budget doubles; should be 0")
+    return judged(rise, 0.005, "largest rise of Dice when the budget doubles; should be 0")
 
 
 def unbounded_budget(victim: Victim) -> MaskingCheck:
     """Mean Dice at eps = 1, where an attack may paint any image (S3)."""
     painted = victim.attacked("ensemble", eps=1.0, preset="standard")
     meaning = "mean Dice under an unbounded attack; should be near 0"
-    return judged("unbounded_budget", victim.mean_dice(painted), 0.05, meaning)
+    return judged(victim.mean_dice(painted), 0.05, meaning)
 
 
 def more_steps(victim: Victim) -> MaskingCheck:
@@ -55,7 +55,7 @@ def more_steps(victim: Victim) -> MaskingCheck:
     ]
     weaker = max(scores[1] - scores[0], scores[2] - scores[1])
     meaning = "rise of Dice from FGSM to PGD-10, or from PGD-10 to PGD-100; should be 0"
-    return judged("more_steps", weaker, 0.005, meaning)
+    return judged(weaker, 0.005, meaning)
 
 
 def still_falling(victim: Victim) -> MaskingCheck:
@@ -64,50 +64,50 @@ def still_falling(victim: Victim) -> MaskingCheck:
         victim.mean_dice(victim.attacked("apgd", steps=steps, objective="soft_dice")) for steps in (STEPS, MORE_STEPS)
     )
     meaning = f"Dice lost between {STEPS} and {MORE_STEPS} steps of Auto-PGD: a large loss shows a lack of convergence"
-    return judged("still_falling", few - many, 0.03, meaning)
+    return judged(few - many, 0.03, meaning)
 
 
 def restarts(victim: Victim) -> MaskingCheck:
     """Gain of five random starts over one, PGD-20 (S5)."""
     one, five = (victim.mean_dice(victim.attacked("pgd", steps=20, restarts=count)) for count in (1, 5))
     meaning = "Dice lost by four more random starts; a large loss means that single runs get stuck"
-    return judged("restarts", one - five, 0.04, meaning)
+    return judged(one - five, 0.04, meaning)
 
 
 def noise(victim: Victim) -> MaskingCheck:
     """Drop under uniform noise as a share of the drop under PGD-20 of the same budget (S6)."""
     clean, attacked = victim.mean_dice(victim.images), victim.mean_dice(victim.attacked("pgd", steps=20))
     if clean - attacked <= 0.02:
-        return not_run("noise", 0.5, "PGD-20 costs at most .02 of Dice at this budget, nothing to compare with")
+        return not_run(0.5, "PGD-20 costs at most .02 of Dice at this budget, nothing to compare with")
     generator = victim.generator("noise")
     change = (2 * torch.rand(victim.images.shape, generator=generator) - 1) * victim.eps
     noisy = (victim.images + change.to(victim.images)).clamp(0, 1)
     share = (clean - victim.mean_dice(noisy)) / (clean - attacked)
     meaning = "drop of Dice under random noise as a share of the drop under attack"
-    return judged("noise", share, 0.5, meaning)
+    return judged(share, 0.5, meaning)
 
 
 def transfer(victim: Victim) -> MaskingCheck:
     """Share of images that another model's adversarial examples hurt more than the model's own (S7)."""
     if victim.surrogate is None:
-        return not_run("transfer", 0.02, "no surrogate model was given")
+        return not_run(0.02, "no surrogate model was given")
     generator = victim.generator("transfer")
     borrowed = ATTACKS["pgd"](victim.surrogate, victim.images, victim.masks, eps=victim.eps, generator=generator)
     whose = "another model's adversarial examples"
-    return _rivalled(victim, "transfer", victim.dice(borrowed), whose, share=0.02, mean=0.005)
+    return _rivalled(victim, victim.dice(borrowed), whose, share=0.02, mean=0.005)
 
 
 def square(victim: Victim) -> MaskingCheck:
     """Share of images that a search without gradients hurts more than the gradient attacks (S8)."""
     if victim.square_steps == 0:
-        return not_run("square", 0.01, "the Square attack was given no queries")
+        return not_run(0.01, "the Square attack was given no queries")
     found = victim.dice(victim.attacked("square", steps=victim.square_steps))
     whose = f"Square with {victim.square_steps} queries"
-    return _rivalled(victim, "square", found, whose, share=0.01, mean=0.002)
+    return _rivalled(victim, found, whose, share=0.01, mean=0.002)
 
 
-def _rivalled(victim: Victim, name: str, other: Tensor, whose: str, *, share: float, mean: float) -> MaskingCheck:
-    """Judge an attack without the model's gradients by the Dice (B,) it leaves, against the ensemble that has them.
+def _rivalled(victim: Victim, other: Tensor, whose: str, *, share: float, mean: float) -> MaskingCheck:
+    """Judge an attack without the model's gradients by the Dice (B,) it leaves, against the attack suite that has them.
 
     There are two limits: the share of images with foreground on which it is stronger, and by how much on average. An
     image on which it is stronger by no more than the latter does not count: on a few images, one pixel would be a
@@ -117,9 +117,9 @@ def _rivalled(victim: Victim, name: str, other: Tensor, whose: str, *, share: fl
     beaten = float((own - other > mean).double().mean())
     gain = float((own - other).double().mean())
     if gain > mean and beaten <= share:
-        return judged(name, gain, mean, f"mean Dice lost to {whose} beyond the attack with the model's own gradients")
+        return judged(gain, mean, f"mean Dice lost to {whose} beyond the attack with the model's own gradients")
     meaning = f"share of images that {whose} damage more than the attack with the model's own gradients"
-    return judged(name, beaten, share, meaning)
+    return judged(beaten, share, meaning)
 
 
 def rescaled_logits(victim: Victim) -> MaskingCheck:
@@ -128,7 +128,7 @@ def rescaled_logits(victim: Victim) -> MaskingCheck:
     own = victim.mean_dice(victim.attacked("pgd", steps=20, objective=objective))
     sharp = victim.mean_dice(_rescaled(victim, 10.0).attacked("pgd", steps=20, objective=objective))
     meaning = "change of Dice when all logits are multiplied by ten, which changes no mask"
-    return judged("rescaled_logits", abs(sharp - own), 0.01, meaning)
+    return judged(abs(sharp - own), 0.01, meaning)
 
 
 def saturated_loss(victim: Victim) -> MaskingCheck:
@@ -138,21 +138,21 @@ def saturated_loss(victim: Victim) -> MaskingCheck:
     small = _rescaled(victim, min(1.0, 2.0 / max(typical, 1e-12)))
     found = victim.mean_dice(small.attacked("pgd", steps=20, objective="balanced_masked_cross_entropy"))
     meaning = "Dice that the attack lowers further after scaling all logits to |z| = 2: saturation"
-    return judged("saturated_loss", own - found, 0.02, meaning)
+    return judged(own - found, 0.02, meaning)
 
 
 def rounding(victim: Victim) -> MaskingCheck:
     """Share of PGD-20's drop that is lost when the images are rounded to 8 bits (S14)."""
     levels = victim.eps * 255
     if abs(levels - round(levels)) > 1e-6:
-        return not_run("rounding", 0.5, "the budget is not a whole number of grey levels")
+        return not_run(0.5, "the budget is not a whole number of grey levels")
     attacked = victim.attacked("pgd", steps=20)
     clean, found = victim.mean_dice(victim.images), victim.mean_dice(attacked)
     if clean - found <= 0.02:
-        return not_run("rounding", 0.5, "PGD-20 costs at most .02 of Dice at this budget, nothing to compare with")
+        return not_run(0.5, "PGD-20 costs at most .02 of Dice at this budget, nothing to compare with")
     lost = 1 - (clean - victim.mean_dice((attacked * 255).round() / 255)) / (clean - found)
     meaning = "share of the drop of Dice that is lost when the adversarial image is rounded to 8 bits"
-    return judged("rounding", lost, 0.5, meaning)
+    return judged(lost, 0.5, meaning)
 
 
 def _rescaled(victim: Victim, factor: float) -> Victim:

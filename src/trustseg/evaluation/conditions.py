@@ -90,7 +90,7 @@ CLEAN: Final = Condition("clean")
 class Changed(NamedTuple):
     """A batch under a condition.
 
-    The masks are moved along by a geometric shift; ``covered`` is the share (B,) of each lesion that a shift hides.
+    The masks are moved along by a geometric shift; ``covered`` is the share (B,) of each foreground that a shift hides.
     """
 
     images: Tensor

@@ -113,7 +113,7 @@ def evaluate(
         cost = cost_of(fast, batch)
     note.unlink(missing_ok=True)  # tables of another evaluation are no longer called finished
     for table, file in tables.items():
-        # Of shifts alone it is known how much of the lesion they cover.
+        # Of shifts alone it is known how much of the foreground they cover.
         merged = pl.concat([read_parquet(part(condition, table)) for condition in conditions], how="diagonal")
         write_parquet(_labelled(merged, labels) if table == "records" else merged, file)
     about = {"fingerprint": fingerprint, "model": hash_of_model(model), "shift_table": SHIFT_TABLE_VERSION}

@@ -28,7 +28,7 @@ DECOMPOSITION: Final = ("variance", "aleatoric_variance", "epistemic_variance")
 
 
 def gallery_rows(pack: Pack, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return ``count`` of the rows, or all, evenly spread over lesion size: the same for every model of a split."""
+    """Return ``count`` of the rows, or all, evenly spread over foreground size: the same for every model of a split."""
     areas = pack.index["foreground"].to_numpy()[rows]
     order = rows[np.lexsort((rows, areas))]
     places = np.linspace(0, len(order) - 1, num=min(count, len(order))).round().astype(np.int64)

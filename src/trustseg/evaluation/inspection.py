@@ -53,7 +53,7 @@ def write_masking_checks(
     that asks for it is.
 
     Args:
-        rows: candidates; of those with foreground ``count`` are taken, evenly spread over lesion size.
+        rows: candidates; of those with foreground ``count`` are taken, evenly spread over its size.
         count: 0 writes nothing.
         square_steps: queries of the Square attack, by design 2000.
         surrogate: another model for the transfer check, which is not run without one.

@@ -10,6 +10,7 @@ Reference:
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 from torch import Tensor
@@ -22,22 +23,25 @@ from trustseg.evaluation.victim import SQUARE_QUERIES, MaskingCheck, Victim
 __all__ = ["CHECKS", "PASSES", "masking_checks"]
 
 CHECKS: Final[Mapping[str, Callable[[Victim], MaskingCheck]]] = {
-    "zero_gradients": gradient_checks.zero_gradients,
-    "rising_dice": attack_checks.rising_dice,
-    "unbounded_budget": attack_checks.unbounded_budget,
-    "more_steps": attack_checks.more_steps,
-    "still_falling": attack_checks.still_falling,
-    "restarts": attack_checks.restarts,
-    "noise": attack_checks.noise,
-    "transfer": attack_checks.transfer,
-    "square": attack_checks.square,
-    "finite_differences": gradient_checks.finite_differences,
-    "rescaled_logits": attack_checks.rescaled_logits,
-    "saturated_loss": attack_checks.saturated_loss,
-    "repeated_forward": gradient_checks.repeated_forward,
-    "attack_forward": gradient_checks.attack_forward,
-    "saturation": gradient_checks.saturation,
-    "rounding": attack_checks.rounding,
+    check.__name__: check
+    for check in (
+        gradient_checks.zero_gradients,
+        attack_checks.rising_dice,
+        attack_checks.unbounded_budget,
+        attack_checks.more_steps,
+        attack_checks.still_falling,
+        attack_checks.restarts,
+        attack_checks.noise,
+        attack_checks.transfer,
+        attack_checks.square,
+        gradient_checks.finite_differences,
+        attack_checks.rescaled_logits,
+        attack_checks.saturated_loss,
+        gradient_checks.repeated_forward,
+        gradient_checks.attack_forward,
+        gradient_checks.saturation,
+        attack_checks.rounding,
+    )
 }
 
 
@@ -80,8 +84,8 @@ def masking_checks(
     if not bool(victim.positive.any()):
         raise DataError("all masks are empty, but the checks compare Dice; choose images with foreground")
     found = []
-    for number, check in enumerate(check for name, check in CHECKS.items() if name in only):
-        found.append(check(victim))
+    for number, name in enumerate(name for name in CHECKS if name in only):
+        found.append(replace(CHECKS[name](victim), name=name))
         if report is not None:
             report(number + 1)
     return found

@@ -87,7 +87,7 @@ class Recorder:
             images: the clean images.
             cases: name, patient, group and reference of each image, B rows; with the columns of ``frame_columns``.
             changed: what the model saw (B, C, H, W).
-            covered: of a shift, the share (B,) of each lesion that it hides.
+            covered: of a shift, the share (B,) of each foreground that it hides.
             native: reference masks (H, W) at the size of the images themselves, NaN where ignored.
         """
         measures = self._config.measures

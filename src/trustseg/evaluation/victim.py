@@ -25,7 +25,7 @@ class MaskingCheck:
     """What one check found.
 
     Attributes:
-        name: a key of ``CHECKS``.
+        name: a key of ``CHECKS``; empty until ``masking_checks`` gives it.
         status: not_run where the check does not apply.
         figure: what was measured; NaN if it was not.
         threshold: the figure above which the model is suspicious.
@@ -39,14 +39,14 @@ class MaskingCheck:
     meaning: str
 
 
-def judged(name: str, figure: float, threshold: float, meaning: str) -> MaskingCheck:
+def judged(figure: float, threshold: float, meaning: str) -> MaskingCheck:
     """Return the verdict; a figure that is NaN is suspicious too, as nothing that is honest gives one."""
-    return MaskingCheck(name, "ok" if figure <= threshold else "suspicious", figure, threshold, meaning)
+    return MaskingCheck("", "ok" if figure <= threshold else "suspicious", figure, threshold, meaning)
 
 
-def not_run(name: str, threshold: float, why: str) -> MaskingCheck:
+def not_run(threshold: float, why: str) -> MaskingCheck:
     """Return that a check was not made; ``why`` completes the sentence that begins with "not run"."""
-    return MaskingCheck(name, "not_run", float("nan"), threshold, f"not run: {why}")
+    return MaskingCheck("", "not_run", float("nan"), threshold, f"not run: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Victim:
     found: dict[str, Tensor] = field(default_factory=dict)
 
     def attacked(self, name: str, **options: float | str) -> Tensor:
-        """Return the images under an attack or the ensemble with its options, at ``eps`` unless they hold another."""
+        """Return the images under an attack or a suite with its options, at ``eps`` unless they hold another."""
         settings = {"eps": self.eps, **options}
         key = " ".join([name, *(f"{option}={value}" for option, value in sorted(settings.items()))])
         if key not in self.found:

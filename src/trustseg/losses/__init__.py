@@ -25,7 +25,7 @@ Reference:
     arXiv:1806.01768, here for two classes.
 """
 
-from trustseg.losses.alignment import Divergence, evidence_alignment, kl_divergence
+from trustseg.losses.alignment import ALIGNMENTS, AlignmentFacts, Divergence, evidence_alignment, kl_divergence
 from trustseg.losses.balance import Balance
 from trustseg.losses.bernoulli import binary_cross_entropy, focal_cross_entropy
 from trustseg.losses.contract import LOSSES, LossFacts, losses_of
@@ -41,8 +41,10 @@ from trustseg.losses.regions import boundary, focal_tversky, lovasz, soft_dice, 
 from trustseg.losses.training import SCHEDULES, Schedule, annealed, segmentation_loss
 
 __all__ = [
+    "ALIGNMENTS",
     "LOSSES",
     "SCHEDULES",
+    "AlignmentFacts",
     "Balance",
     "Divergence",
     "LossFacts",

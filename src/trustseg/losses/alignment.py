@@ -14,7 +14,9 @@ Raises:
     ShapeError: if the two differ in shape.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -23,11 +25,12 @@ from torch.distributions import kl_divergence as torch_kl
 from torch.nn.functional import softplus
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, reference_of, require_belief
+from trustseg.entries import Entry
 from trustseg.errors import BeliefError, ConfigError, ShapeError
 from trustseg.losses.balance import require_weights
 from trustseg.masks import counted_mean
 
-__all__ = ["Divergence", "evidence_alignment", "kl_divergence"]
+__all__ = ["ALIGNMENTS", "AlignmentFacts", "Divergence", "evidence_alignment", "kl_divergence"]
 
 Divergence = Literal["log_strength", "symmetric_kl"]
 
@@ -104,6 +107,54 @@ def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = Non
         pair = _two_betas(clean, adversarial)
         losses = torch_kl(*(TorchBeta(each.alpha.double(), each.beta.double(), validate_args=False) for each in pair))
     return _image_mean(losses, clean, masks, "kl_divergence").to(clean.log_odds.dtype)
+
+
+def trades(clean: Belief, adversarial: Belief, masks: Tensor | None = None, *, kl_weight: float) -> Tensor:
+    """Return ``kl_weight`` times the divergence of the attacked belief from the clean one, (B,).
+
+    Reference:
+        Zhang et al. (TRADES), arXiv:1901.08573, equation 5; gradients reach both beliefs, as in the authors' code.
+    """
+    return kl_weight * kl_divergence(clean, adversarial, masks)
+
+
+def ev_at(
+    clean: Belief,
+    adversarial: Belief,
+    masks: Tensor | None = None,
+    *,
+    squared_weight: float,
+    cross_entropy_weight: float,
+) -> Tensor:
+    """Return the evidence alignment that does not see the strength of the evidence, (B,).
+
+    Reference:
+        EV-AT, arXiv:2607.03075, for two classes; its authors' code has the weights 20 and 4.
+    """
+    return evidence_alignment(
+        clean,
+        adversarial,
+        masks,
+        squared_weight=squared_weight,
+        cross_entropy_weight=cross_entropy_weight,
+        strength_weight=0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentFacts:
+    """Facts about an alignment: whether it needs the evidence of a Beta, and whether it sees the strength of it."""
+
+    needs_beta: bool = True
+    sees_strength: bool = False
+
+
+ALIGNMENTS: Final[Mapping[str, Entry[Tensor, AlignmentFacts]]] = {
+    "trades": Entry(trades, "TRADES", AlignmentFacts(needs_beta=False)),
+    "ev_at": Entry(ev_at, "EV-AT", AlignmentFacts()),
+    "strength": Entry(evidence_alignment, "strength of evidence", AlignmentFacts(sees_strength=True)),
+}
+"""Alignments (clean, adversarial, masks, *, weights) -> (B,) that training adds to the losses of clean images."""
 
 
 def _image_mean(losses: Tensor, belief: Belief, masks: Tensor | None, name: str) -> Tensor:

@@ -128,7 +128,7 @@ def boundary(belief: Belief, masks: Tensor) -> Tensor:
 
     loss = mean over the pixels of |phi| |p - y|, in pixels, >= 0, where |phi| is the distance in pixels to the nearest
     pixel of the other class, at least 1; it is 1 everywhere where the mask is empty or full. A speck far from the
-    lesion costs more than a border that is a pixel off. Unlike an overlap it grows with the size of the image, so give
+    target costs more than a border that is a pixel off. Unlike an overlap it grows with the size of the image, so give
     it a small weight. Distances are computed on the CPU.
 
     Reference:

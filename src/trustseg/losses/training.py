@@ -43,7 +43,7 @@ def segmentation_loss(
 
     Reference:
         Sensoy, section 4, equation 5 and the annealed regulariser.
-        Deviation: plus Dice of the mean probability, for the few foreground pixels of a lesion.
+        Deviation: plus Dice of the mean probability, for the few foreground pixels of an image.
     """
     require_weights(kl_weight=kl_weight, vacuity_weight=vacuity_weight, region_weight=region_weight)
     loss = call(losses_of("data"), data_term, kind="data term")(belief, masks, balance=balance)

@@ -55,37 +55,18 @@ from trustseg.metrics.ranking import (
 )
 from trustseg.metrics.robustness import survivors, undetected_harm
 
-if TYPE_CHECKING:
-    from trustseg.metrics.calibration import boundary_band, brier, calibration_counts, expected_calibration_error
-    from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
-    from trustseg.metrics.histograms import error_histogram, uncertainty_keys
-    from trustseg.metrics.lesions import lesion_f1
-    from trustseg.metrics.mask_metrics import METRICS, MetricFacts
-    from trustseg.metrics.overlap import (
-        OverlapCounts,
-        area_error,
-        dice,
-        harm,
-        iou,
-        overlap_counts,
-        pooled_dice,
-        pooled_iou,
-        precision,
-        sensitivity,
-    )
-    from trustseg.metrics.selective import (
-        RiskCoverageCurve,
-        augrc,
-        aurc,
-        ause,
-        nause,
-        rank_scores,
-        risk_coverage_curve,
-        sparsification_curve,
-    )
-    from trustseg.metrics.streaming import AURC, AUSE, CalibrationError, Detection, Dice
-    from trustseg.metrics.surface import hausdorff_95, surface_dice
-    from trustseg.metrics.tie_blocks import pixel_error
+# ruff: noqa: F403, F405 - below, each file offers what its __all__ names
+if TYPE_CHECKING:  # the rest needs torch, and reports do not: it is imported when it is used
+    from trustseg.metrics.calibration import *
+    from trustseg.metrics.detection import *
+    from trustseg.metrics.histograms import *
+    from trustseg.metrics.lesions import *
+    from trustseg.metrics.mask_metrics import *
+    from trustseg.metrics.overlap import *
+    from trustseg.metrics.selective import *
+    from trustseg.metrics.streaming import *
+    from trustseg.metrics.surface import *
+    from trustseg.metrics.tie_blocks import *
 
 __all__ = [
     "AURC",
@@ -156,8 +137,8 @@ _WITH_TORCH: Final = (
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import names that need torch only when they are used: reports need none of them."""
+        """Return a name of a file that needs torch, imported when it is first used."""
         for module in (import_module(f"{__name__}.{file}") for file in _WITH_TORCH if name in __all__):
             if name in module.__all__:
-                return getattr(module, name)
+                return globals().setdefault(name, getattr(module, name))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
-from trustseg.masks import counted, counted_mean, filled, require_binary, require_tensors
+from trustseg.masks import counted, counted_mean, filled, require_binary, require_same_shape, require_tensors
 from trustseg.metrics.counts import calibration_error_from_counts
-from trustseg.metrics.tie_blocks import check_shapes
 
 __all__ = [
     "boundary_band",
@@ -104,7 +103,7 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
 
 def _checked(probability: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return probability (at least float32), masks and which pixels count, detached; raise if anything does not fit."""
-    check_shapes(2, probability=probability, masks=masks)
+    require_same_shape(2, probability=probability, masks=masks)
     probability = probability.detach().to(torch.promote_types(probability.dtype, torch.float32))
     if not bool(((probability >= 0) & (probability <= 1)).all()):
         raise ShapeError("probability holds NaN or values outside [0, 1]; pass belief.probability, not logits")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from trustseg.errors import ShapeError
-from trustseg.masks import counted, is_binary
+from trustseg.masks import counted, is_binary, require_same_shape
 from trustseg.metrics.counts import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
-from trustseg.metrics.tie_blocks import Blocks, check_shapes, checked_ranking, tie_blocks
+from trustseg.metrics.tie_blocks import Blocks, checked_ranking, tie_blocks
 
 __all__ = [
     "auroc",
@@ -71,7 +71,7 @@ def _counts(scores: Tensor, positive: Tensor) -> Blocks:
 
 def labelled(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Return the scores that have a label, and these labels as bool; raise if one is neither 0 nor 1."""
-    check_shapes(scores=scores, positive=positive)
+    require_same_shape(scores=scores, positive=positive)
     if positive.dtype == torch.bool:
         return scores, positive
     if not bool(is_binary(positive, ignored=True)):

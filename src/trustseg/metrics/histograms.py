@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from trustseg.errors import ShapeError
+from trustseg.masks import require_same_shape
 from trustseg.metrics.bins import BINS, FIRST, HALF, MERGED, SHIFT, Resolution
-from trustseg.metrics.tie_blocks import Blocks, check_shapes, checked_error
+from trustseg.metrics.tie_blocks import Blocks, checked_error
 
 if TYPE_CHECKING:
     from torchmetrics import Metric  # takes seconds to load
@@ -82,7 +83,7 @@ def add_histograms(metric: "Metric", *names: str) -> None:
 
 def accumulate(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "fine") -> tuple[Tensor, Tensor]:
     """Return counts and error sums in units of 2^-30 by bin, both int64, so that adding them up is exact anywhere."""
-    check_shapes(uncertainty=uncertainty, error=error)
+    require_same_shape(uncertainty=uncertainty, error=error)
     bins = BINS[resolution]
     counts, units = (torch.zeros(bins, dtype=torch.int64, device=error.device) for _ in range(2))
     uncertainty, error = uncertainty.flatten(), error.flatten()

@@ -1,5 +1,6 @@
 """The metrics that compare a predicted mask with its reference, image by image, by their names in configurations."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,10 +22,12 @@ class MetricFacts:
     Attributes:
         better: ``"higher"``, ``"lower"``, or ``"zero"`` where a value may err to both sides.
         unit: ``"share"``, or ``"px"`` of the square that images are resized to.
+        bounds: between which its values lie, and so the interval of their mean.
     """
 
     better: Literal["higher", "lower", "zero"] = "higher"
     unit: Literal["share", "px"] = "share"
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 _GIVEN: Final = frozenset({"spacing"})
@@ -34,9 +37,9 @@ METRICS: Final[Mapping[str, Entry[Tensor, MetricFacts]]] = {
     "iou": Entry(iou, "IoU", MetricFacts()),
     "sensitivity": Entry(sensitivity, "sensitivity", MetricFacts()),
     "precision": Entry(precision, "precision", MetricFacts()),
-    "hausdorff_95": Entry(hausdorff_95, "HD95", MetricFacts("lower", "px"), _GIVEN),
+    "hausdorff_95": Entry(hausdorff_95, "HD95", MetricFacts("lower", "px", (0.0, math.inf)), _GIVEN),
     "surface_dice": Entry(surface_dice, "surface Dice", MetricFacts(), _GIVEN),
     "lesion_f1": Entry(lesion_f1, "lesion F1", MetricFacts()),
-    "area_error": Entry(area_error, "area error", MetricFacts("zero")),
+    "area_error": Entry(area_error, "area error", MetricFacts("zero", bounds=(-1.0, math.inf))),
 }
 """Functions of hard masks (B, 1, H, W) and references, NaN where ignored, that return (B,), NaN where undefined."""

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trustseg.errors import ShapeError
-from trustseg.masks import counted, require_binary
+from trustseg.masks import counted, require_binary, require_same_shape
 from trustseg.metrics.counts import dice_from_counts, iou_terms
-from trustseg.metrics.tie_blocks import check_shapes
 
 __all__ = [
     "OverlapCounts",
@@ -62,7 +61,7 @@ def planes(prediction: Tensor, masks: Tensor) -> tuple[NDArray[np.bool_], NDArra
 
 def hard_masks(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Return both as bool, False where pixels are ignored; raise unless they fit each other and are hard masks."""
-    check_shapes(2, prediction=prediction, masks=masks)
+    require_same_shape(2, prediction=prediction, masks=masks)
     require_binary(prediction, "predictions", ignored=False, remedy="belief.probability > 0.5")
     require_binary(masks)
     predicted = prediction if prediction.dtype == torch.bool else prediction > 0.5
@@ -87,7 +86,7 @@ def iou(prediction: Tensor, masks: Tensor) -> Tensor:
 
 
 def pooled_dice(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the Dice overlap of all images taken as one (scalar), so that large lesions weigh more.
+    """Return the Dice overlap of all images taken as one (scalar), so that large targets weigh more.
 
     Example:
         >>> pooled_dice(torch.tensor([[[[1, 1, 1]]], [[[0, 0, 0]]]]), torch.tensor([[[[1, 1, 1]]], [[[0, 0, 1]]]]))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.errors import unknown_name
-from trustseg.masks import counted
+from trustseg.masks import counted, require_same_shape
 from trustseg.metrics.calibration import calibration_counts, check_bins
 from trustseg.metrics.counts import (
     auroc_from_counts,
@@ -25,8 +25,8 @@ from trustseg.metrics.counts import (
 from trustseg.metrics.detection import labelled
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
 from trustseg.metrics.overlap import overlap_counts
-from trustseg.metrics.ranking import RankScores, scores_from_counts
-from trustseg.metrics.tie_blocks import PIXEL_ERRORS, PixelError, check_shapes, pixel_error
+from trustseg.metrics.ranking import scores_from_counts
+from trustseg.metrics.tie_blocks import PIXEL_ERRORS, PixelError, pixel_error
 
 __all__ = ["AURC", "AUSE", "CalibrationError", "Detection", "DetectionScore", "Dice"]
 
@@ -154,8 +154,60 @@ class CalibrationError(Metric):
         return calibration_error_from_counts(self.counts)
 
 
-class AUSE(Metric):
+class PixelRanking(Metric):
+    """A score of how uncertainty ranks the errors of every pixel seen, streamed.
+
+    Args:
+        score: a field of ``RankScores``.
+        error: of a pixel, see ``pixel_error``.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    counts: Tensor
+    error_units: Tensor
+    oracle_counts: Tensor
+    oracle_units: Tensor
+
+    def __init__(self, *, score: str, error: PixelError = "wrong") -> None:
+        super().__init__()
+        if error not in PIXEL_ERRORS:
+            raise unknown_name("pixel error", error, PIXEL_ERRORS)
+        self.score, self.error = score, error
+        add_histograms(self, "counts", "error_units")
+        if error == "brier":  # the oracle of errors that are 0 or 1 follows from their number
+            add_histograms(self, "oracle_counts", "oracle_units")
+
+    def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+        """Add the pixels that are not ignored, all three of one shape."""
+        require_same_shape(uncertainty=uncertainty, probability=probability)
+        if probability.shape == masks.shape:  # otherwise pixel_error raises
+            inside = counted(masks)
+            uncertainty, probability, masks = uncertainty[inside], probability[inside], masks[inside]
+        errors = pixel_error(probability, masks, error=self.error)
+        counts, units = accumulate(uncertainty, errors)
+        self.counts += counts
+        self.error_units += units
+        if self.error == "brier":
+            counts, units = accumulate(errors, errors)
+            self.oracle_counts += counts
+            self.oracle_units += units
+
+    def compute(self) -> Tensor:
+        """Return the score, scalar float64; NaN where undefined."""
+        oracle = None if self.error == "wrong" else (self.oracle_counts, self.oracle_units.double() / UNIT)
+        found: Tensor = getattr(
+            scores_from_counts(self.counts, self.error_units.double() / UNIT, oracle=oracle), self.score
+        )
+        return found
+
+
+class AUSE(PixelRanking):
     """Area between the sparsification curves of the uncertainty and of the oracle, over every pixel seen.
+
+    NaN without any error (normalised: when all errors are equal).
 
     Args:
         normalized: give ``nause`` instead of ``ause``, which makes error rates comparable.
@@ -168,89 +220,16 @@ class AUSE(Metric):
         tensor(1.5000, dtype=torch.float64)
     """
 
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-
-    counts: Tensor
-    error_units: Tensor
-    oracle_counts: Tensor
-    oracle_units: Tensor
-
     def __init__(self, *, error: PixelError = "wrong", normalized: bool = False) -> None:
-        super().__init__()
-        self.error = error
-        self.normalized = normalized
-        _add_states(self, error)
-
-    def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels, all three of one shape."""
-        _add_pixels(self, uncertainty, probability, masks)
-
-    def compute(self) -> Tensor:
-        """Return AUSE or nAUSE, scalar float64; NaN without any error (nAUSE: when all errors are equal)."""
-        scores = _scores(self)
-        return scores.nause if self.normalized else scores.ause
+        super().__init__(score="nause" if normalized else "ause", error=error)
 
 
-class AURC(Metric):
-    """Area under the risk-coverage curve over every pixel seen, in units of the error.
+class AURC(PixelRanking):
+    """Area under the risk-coverage curve over every pixel seen, in units of the error; NaN without any pixel.
 
     Args:
         generalized: give ``augrc`` instead of ``aurc``, the mean undetected error over all coverages.
     """
 
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-
-    counts: Tensor
-    error_units: Tensor
-    oracle_counts: Tensor
-    oracle_units: Tensor
-
     def __init__(self, *, error: PixelError = "wrong", generalized: bool = False) -> None:
-        super().__init__()
-        self.error = error
-        self.generalized = generalized
-        _add_states(self, error)
-
-    def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels, all three of one shape."""
-        _add_pixels(self, uncertainty, probability, masks)
-
-    def compute(self) -> Tensor:
-        """Return AURC or AUGRC, scalar float64; NaN without any pixel."""
-        scores = _scores(self)
-        return scores.augrc if self.generalized else scores.aurc
-
-
-def _add_states(metric: Metric, error: str) -> None:
-    """Give a metric the histograms of its pixels and, where their error is not 0 or 1, those of the oracle."""
-    if error not in PIXEL_ERRORS:
-        raise unknown_name("pixel error", error, PIXEL_ERRORS)
-    add_histograms(metric, "counts", "error_units")
-    if error == "brier":
-        add_histograms(metric, "oracle_counts", "oracle_units")
-
-
-def _add_pixels(metric: AUSE | AURC, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-    """Add the pixels that are not ignored to the histograms of a metric, and to those of the oracle if it has them."""
-    check_shapes(uncertainty=uncertainty, probability=probability)
-    if probability.shape == masks.shape:  # otherwise pixel_error raises
-        inside = counted(masks)
-        uncertainty, probability, masks = uncertainty[inside], probability[inside], masks[inside]
-    errors = pixel_error(probability, masks, error=metric.error)
-    counts, units = accumulate(uncertainty, errors)
-    metric.counts += counts
-    metric.error_units += units
-    if metric.error == "brier":
-        counts, units = accumulate(errors, errors)
-        metric.oracle_counts += counts
-        metric.oracle_units += units
-
-
-def _scores(metric: AUSE | AURC) -> RankScores[Tensor]:
-    """Return the scores of the histograms of a metric."""
-    oracle = None if metric.error == "wrong" else (metric.oracle_counts, metric.oracle_units.double() / UNIT)
-    return scores_from_counts(metric.counts, metric.error_units.double() / UNIT, oracle=oracle)
+        super().__init__(score="augrc" if generalized else "aurc", error=error)

@@ -1,18 +1,17 @@
 """Ranked items as blocks of equal uncertainty, the input of ``ranking``, from scores and errors on tensors."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError, unknown_name
-from trustseg.masks import counted, require_binary, require_tensors
+from trustseg.masks import counted, require_binary, require_same_shape
 
 __all__ = [
     "PIXEL_ERRORS",
     "Blocks",
     "PixelError",
-    "check_shapes",
     "checked_error",
     "checked_ranking",
     "kept_grid",
@@ -23,7 +22,7 @@ __all__ = [
 
 PixelError = Literal["wrong", "brier"]
 
-PIXEL_ERRORS: Final = ("wrong", "brier")
+PIXEL_ERRORS: Final = get_args(PixelError)
 
 
 class Blocks(NamedTuple):
@@ -40,24 +39,13 @@ class Blocks(NamedTuple):
 
 def checked_ranking(uncertainty: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     """Return uncertainty and error flat, detached, without half types, the error in float64; raise on bad values."""
-    check_shapes(uncertainty=uncertainty, error=error)
+    require_same_shape(uncertainty=uncertainty, error=error)
     uncertainty = uncertainty.detach().flatten()
     if uncertainty.dtype in (torch.float16, torch.bfloat16):
         uncertainty = uncertainty.float()
     if bool(torch.isnan(uncertainty).any()):
         raise ShapeError("uncertainty holds NaN, expected numbers or infinities; find where the model breaks down")
     return uncertainty, checked_error(error.flatten())
-
-
-def check_shapes(least: int = 0, **tensors: Tensor) -> None:
-    """Raise unless two tensors, given by their names, have one shape of at ``least`` so many dimensions."""
-    require_tensors(**tensors)
-    (first, one), (second, other) = tensors.items()
-    if one.shape != other.shape or one.ndim < least:
-        raise ShapeError(
-            f"{first} is {tuple(one.shape)} and {second} {tuple(other.shape)}, expected equal shapes (B, ...); resize "
-            "one to the other, or add the missing dimension"
-        )
 
 
 def checked_error(error: Tensor) -> Tensor:
@@ -96,7 +84,7 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
         >>> pixel_error(torch.tensor([0.4, 0.5, 0.9]), torch.tensor([0.0, 1.0, 1.0]))
         tensor([False,  True, False])
     """
-    check_shapes(probability=probability, masks=masks)
+    require_same_shape(probability=probability, masks=masks)
     require_binary(masks)
     if error == "wrong":
         wrong, inside = (probability > 0.5) != (masks > 0.5), counted(masks)

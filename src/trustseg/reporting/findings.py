@@ -131,7 +131,7 @@ def _overfitted(data: ReportData) -> Iterator[str]:
     for variant in data.results.variants:
         cells = data.results.cells_of(variant)
         if found := [cell for cell in cells if cell.done.catastrophic_overfitting]:
-            epochs = ", ".join(map(str, found[0].done.catastrophic_overfitting))
+            epochs = ", ".join(str(epoch + 1) for epoch in found[0].done.catastrophic_overfitting)
             yield (
                 f"{variant}: catastrophic overfitting was seen in {len(found)} of {len(cells)} trainings, on "
                 f"validation images under one and two steps of the attack; first in {found[0].id}, in epochs {epochs}."

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from trustseg.deferral.ranking import AURC, DrawnScore
 from trustseg.metrics import auroc_from_counts, dice_terms, iou_terms
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.labels import CLEAN, ConditionKey
+from trustseg.reporting.labels import CLEAN, ConditionKey, metric_facts
 from trustseg.reporting.results import Results
 from trustseg.statistics import (
     Interval,
@@ -102,8 +102,11 @@ def per_image(results: Results, variant: str, condition: ConditionKey) -> pl.Dat
 
 def mean_of(results: Results, variant: str, condition: ConditionKey, column: str) -> Interval:
     """Return the mean of a record column over the images where it is defined; the others are counted."""
-    frame = per_image(results, variant, condition)
-    return bootstrap_mean(numbers(frame, column), patients_of(frame), draws=results.draws)
+    frame, bounds = per_image(results, variant, condition), (0.0, 1.0)
+    if column.startswith("metric_"):
+        facts = metric_facts(column)[1]
+        bounds = facts.bounds if facts else (-math.inf, math.inf)
+    return bootstrap_mean(numbers(frame, column), patients_of(frame), bounds=bounds, draws=results.draws)
 
 
 def pooled(results: Results, variant: str, condition: ConditionKey) -> Interval:

@@ -44,6 +44,7 @@ __all__ = [
     "labelled",
     "load_labels",
     "metric_facts",
+    "spelled",
     "texts_of",
     "with_labels",
     "words",
@@ -175,7 +176,7 @@ def _usual_attack(name: str) -> str:
     key = max(known, key=len, default=re.split(r"[\d_]", name)[0])
     steps, options = re.findall(r"^(\d*)_?(.*)$", name[len(key) :])[0]
     label = entries[key].label if known else key.upper()
-    return " ".join([label + (f"-{steps}" if steps else ""), *options.split("_")]).strip()
+    return f"{label}{f'-{steps}' if steps else ''} {words(options)}".strip()
 
 
 def describe_eps(condition: ConditionKey) -> str:
@@ -191,8 +192,32 @@ def budget(condition: ConditionKey) -> float:
 
 
 def words(name: str) -> str:
-    """Return the name of a measure, an aggregation, a score column or a shift in words."""
-    return name.removeprefix("u_").replace("_", " ")
+    """Return the name of a measure, an aggregation, a score column or a shift in words.
+
+    Example:
+        >>> words("u_entropy_soft_dice_confidence"), words("gaussian_noise")
+        ('entropy soft Dice confidence', 'Gaussian noise')
+    """
+    return spelled(name.removeprefix("u_").replace("_", " "))
+
+
+def spelled(text: str) -> str:
+    """Return a text in which the names of our entries read as their labels, and all else as it was."""
+    for plain, label in _spellings().items():
+        text = re.sub(rf"\b{plain}\b", label, text)
+    return text
+
+
+@cache
+def _spellings() -> Mapping[str, str]:
+    """Return the words of the names of entries -> their labels, where these differ; the first call loads torch."""
+    from trustseg.attacks import OBJECTIVES
+    from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
+    from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+    entries: dict[str, Entry[Any, Any]] = {**OBJECTIVES, **SHIFTS, **GEOMETRIC_SHIFTS, **MEASURES, **AGGREGATIONS}
+    plain = {name.replace("_", " "): entry.label for name, entry in entries.items()}
+    return {name: plain[name] for name in sorted(plain, key=len, reverse=True) if plain[name] != name}
 
 
 @cache
@@ -234,6 +259,8 @@ def load_labels(path: Path, results: "Results") -> OwnLabels:
             f"'{path}'{key and f', {key}'}: {problem}; give maps of names to labels as variants and conditions, and "
             "settings as report"
         ) from error
+    given = {spelled(name): label for name, label in own.conditions.items()}  # shifts once had no labels
+    own = own.model_copy(update={"conditions": given})
     rows = results.records.select("condition", pl.col("eps").round(7)).unique(maintain_order=True).iter_rows()
     keys = [(str(name), float(eps)) for name, eps in rows]
     shown = [*map(describe_condition, keys), *(describe_attack(name) for name, eps in keys if eps > 0)]

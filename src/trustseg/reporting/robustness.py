@@ -85,7 +85,7 @@ def _is_ensemble(attack: str) -> bool:
 
 
 def worst_case_table(data: ReportData) -> Table:
-    """Return mean Dice of every attack at one budget, by size of the target, and how often it beats the ensemble."""
+    """Return mean Dice of every attack at one budget, by size of the target, and how often it beats the suite."""
     conditions = [CLEAN, *compared_attacks(data)]
     limits = size_limits(data.results.records)
     judged = any(_is_ensemble(attack) for attack, _ in conditions)
@@ -118,7 +118,7 @@ def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) ->
 
 
 def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> str | None:
-    """Return on how many images an attack left less Dice than the ensemble did."""
+    """Return on how many images an attack left less Dice than the attack suite did."""
     worst = next((row for row, (attack, _) in enumerate(held) if _is_ensemble(attack)), None)
     if worst is None or column in (0, worst):
         return None
@@ -142,10 +142,10 @@ def ensemble_check(data: ReportData) -> str:
                 broken.append(f"{variant} under {describe_attack(condition[0])} (by {gap:.3f})")
     against = f"Checked at {describe_eps(worst)} against {', '.join(describe_attack(name) for name, _ in others)}"
     if not broken:
-        return f"{against}: the mean Dice of the ensemble is above that of no other attack, for any variant."
+        return f"{against}: the mean Dice of the attack suite is above that of no other attack, for any variant."
     return (
-        f"{against}: the ensemble is not the worst case for {'; '.join(broken)}. "
-        "Quote the lower number there: the ensemble is too weak."
+        f"{against}: the attack suite is not the worst case for {'; '.join(broken)}. "
+        "Quote the lower number there: the attack suite is too weak."
     )
 
 

@@ -44,16 +44,26 @@ _CHUNK_BYTES: Final = 1 << 24  # this many draws are held at a time
 
 
 def bootstrap_mean(
-    values: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0, confidence: float = USUAL
+    values: ArrayLike,
+    patients: ArrayLike,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = USUAL,
 ) -> Interval:
     """Return the mean of the ``values`` (N,) of images, with its interval.
+
+    Args:
+        bounds: between which values can lie; the interval does not leave them unless a value does.
 
     Example:
         >>> bootstrap_mean([0.5, 0.7, float("nan"), 0.6], ["a", "a", "b", "c"]).text(2)
         '0.60 [0.60, 0.60]'
     """
     values = as_columns(patients, values)[0]
-    return bootstrap_ratio(values, np.ones_like(values), patients, draws=draws, seed=seed, confidence=confidence)
+    ones = np.ones_like(values)
+    return bootstrap_ratio(values, ones, patients, bounds=bounds, draws=draws, seed=seed, confidence=confidence)
 
 
 def bootstrap_difference(
@@ -83,13 +93,15 @@ def bootstrap_ratio(
     denominator: ArrayLike,
     patients: ArrayLike,
     *,
+    bounds: tuple[float, float] = (0.0, 1.0),
     draws: int = 2000,
     seed: int = 0,
     confidence: float = USUAL,
 ) -> Interval:
     """Return sum(numerator) / sum(denominator), e.g. the pooled Dice from 2 |P and M| and |P| + |M| of each image.
 
-    Both are (N,), the denominator >= 0. The interval of a part of a whole stays within [0, 1].
+    Both are (N,), the denominator >= 0. The interval stays within ``bounds`` if every quotient does; the usual ones are
+    those of a part of a whole.
 
     Example:
         >>> bootstrap_ratio([8, 0], [10, 2], ["a", "a"]).text(3)  # one patient
@@ -100,7 +112,8 @@ def bootstrap_ratio(
     value, drawn, rows, undefined = sums.value, sums.drawn, sums.rows, sums.undefined
     known = ~(np.isnan(numerator) | np.isnan(denominator))
     parts, wholes = numerator[known], denominator[known]
-    if np.isin(parts, (0, 1)).all() and np.isin(wholes, (0, 1)).all() and (parts <= wholes).all():
+    share = bounds == (0, 1) and np.isin(parts, (0, 1)).all() and np.isin(wholes, (0, 1)).all()
+    if share and (parts <= wholes).all():
         one = rows[wholes == 1]
         found = wilson_interval(value, drawn, owner=one, undefined=undefined, confidence=confidence)
         return replace(found, count=len(rows), patients=len(np.unique(rows)))
@@ -108,9 +121,9 @@ def bootstrap_ratio(
         found = percentile_interval(value, drawn, owner=rows, undefined=undefined, confidence=confidence)
     else:
         found = interval_of(value, _studentised(sums), drawn, owner=rows, undefined=undefined, confidence=confidence)
-    if ((parts < 0) | (parts > wholes)).any():
+    if ((parts < bounds[0] * wholes) | (parts > bounds[1] * wholes)).any():
         return found
-    low, high = np.clip((found.low, found.high), 0, 1)
+    low, high = np.clip((found.low, found.high), *bounds)
     return replace(found, low=float(low), high=float(high))
 
 

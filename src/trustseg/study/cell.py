@@ -61,7 +61,7 @@ def prepare_cell(cell: Cell, folder: Path) -> None:
 
 
 def warnings_of(folder: Path) -> dict[str, object]:
-    """Return what the training of a cell warned of: ``catastrophic_overfitting``, its epochs; nothing if it did not."""
+    """Return the warnings of a cell's training: ``catastrophic_overfitting``, its epochs from 0, if there was any."""
     file = folder / "warnings.json"
     return read_json(file) if file.is_file() else {}
 

@@ -37,14 +37,14 @@ def require_kept(config: StudyConfig, folder: Path) -> None:
         ConfigError: if cells that hold results would no longer belong to the study.
         DataError: if the data, or what the folder says of its study, cannot be read.
     """
-    if not (folder / "plan.json").is_file():
-        return
     begun = [name for name in planned_cells(folder) if _is_begun(folder / "cells" / name)]
+    if not begun:
+        return
     path = data_folder(config, folder)
     digest = ""  # phantoms that are not drawn yet are none that a cell was trained on
     if config.data.path is not None or path.exists():
         digest = open_images(config.data, path=path).digest
-    staying = {cell.name for cell in cells_of(config, data_digest=digest)}
+    staying = {cell.name for cell in cells_of(config, data_digest=digest, begun=planned_cells(folder))}
     leaving = [name for name in begun if name not in staying]
     if leaving:
         done = sum(is_done(folder / "cells" / name) for name in leaving)
@@ -69,11 +69,13 @@ def _changed(config: StudyConfig, folder: Path) -> str:
 
 
 def planned_cells(folder: Path) -> list[str]:
-    """Return the names of the cells in a study's plan.
+    """Return the names of the cells in a study's plan; none where there is no plan yet.
 
     Raises:
         DataError: if the plan is damaged.
     """
+    if not (folder / "plan.json").is_file():
+        return []
     names = read_checked(folder / "plan.json", StudyPlan).cells
     if names is None:
         raise DataError(f"'{folder / 'plan.json'}' names no cells; restore it from the study")

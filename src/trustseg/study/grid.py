@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from trustseg import __version__
 from trustseg.config import MixtureConfig, RunConfig, StudyConfig, with_values
 from trustseg.config.privacy import settings_without_folders
+from trustseg.entries import written
 from trustseg.errors import ConfigError
 from trustseg.run_files import MixtureDescription
 
@@ -47,12 +48,13 @@ class Cell:
     mixture: MixtureDescription | None = None
 
 
-def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
+def cells_of(study: StudyConfig, *, data_digest: str, begun: Collection[str] = ()) -> list[Cell]:
     """Return the cells of a study, repetitions varying slowest, so that a first answer comes early; mixtures are last.
 
     Args:
         study: run, grid and mixtures.
         data_digest: digest of the pack; other data, other cells.
+        begun: names of the cells that the study's folder has; a study that was begun under former names keeps them.
 
     Raises:
         ConfigError: if a grid key is unknown or of the evaluation, a value does not fit, two cells are the same, or two
@@ -63,7 +65,11 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
     for key in reversed(REPETITIONS):
         seen = list(dict.fromkeys(values.get(key) for values in combinations))
         combinations.sort(key=lambda values: seen.index(values.get(key)))
-    cells = [_cell(study, values, data_digest) for values in combinations]
+    runs = [(values, with_values(study, values)) for values in combinations]
+    cells = [_cell(*run, data_digest, written) for run in runs]
+    if begun:  # a name with options was once shown as Python shows a dictionary
+        former = [_cell(*run, data_digest, str) for run in runs]
+        cells = cells if {cell.name for cell in former}.isdisjoint(begun) else former
     trained: dict[str, Cell] = {}
     named: dict[tuple[str, int | None, int], Cell] = {}
     for cell in cells:
@@ -126,9 +132,9 @@ def _mixture(first: Cell, kind: str, mixture: MixtureDescription) -> Cell:
     return Cell(name, variant, first.values, first.config, mixture)
 
 
-def _cell(study: StudyConfig, values: dict[str, object], data_digest: str) -> Cell:
-    config = with_values(study, values)
-    variant = ", ".join(_word(key, value) for key, value in values.items() if key not in REPETITIONS)
+def _cell(values: Mapping[str, object], config: RunConfig, data_digest: str, shown: Callable[[object], object]) -> Cell:
+    plain = settings_without_folders({key: value for key, value in values.items() if key not in REPETITIONS})
+    variant = ", ".join(_word(key, str(shown(value))) for key, value in plain.items())
     variant = variant or f"{config.model.head}, {config.adversarial.selection}"
     slug = _slug(variant, config.data.fold, f"seed{config.training.seed}")
     return Cell(f"{slug}-{_fingerprint(config, data_digest)}", variant, values, config)
@@ -140,11 +146,10 @@ def _slug(variant: str, fold: int | None, *details: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")[:_LONGEST]
 
 
-def _word(key: str, value: object) -> str:
+def _word(key: str, value: str) -> str:
     """Return how a value reads in a variant's name; head and selection speak for themselves."""
     plain = key in ("model.head", "adversarial.selection", "model.architecture", "model.encoder")
-    (shown,) = settings_without_folders({key: value}).values()
-    return str(shown) if plain else f"{key.split('.')[-1]}={shown}"
+    return value if plain else f"{key.split('.')[-1]}={value}"
 
 
 def _fingerprint(config: RunConfig, data_digest: str) -> str:

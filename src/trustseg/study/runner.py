@@ -90,7 +90,7 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
         _write_phantoms(config, path)
     pack = open_images(config.data, path=path)
     located = config.model_copy(update={"data": config.data.model_copy(update={"path": str(path.resolve())})})
-    cells = cells_of(located, data_digest=pack.digest)
+    cells = cells_of(located, data_digest=pack.digest, begun=planned_cells(folder))
     for cell in cells:
         prepare_cell(cell, folder / "cells" / cell.name)
         (folder / "cells" / cell.name / "failed.json").unlink(missing_ok=True)
@@ -147,7 +147,9 @@ def _status(cell: Path) -> CellStatus:
 def _warning(cell: Path) -> str:
     """Return the warning of a cell in words."""
     epochs = warnings_of(cell).get("catastrophic_overfitting")
-    return f"overfitted to its attack in epochs {', '.join(map(str, epochs))}" if isinstance(epochs, list) else ""
+    if not isinstance(epochs, list):
+        return ""
+    return f"overfitted to its attack in epochs {', '.join(str(epoch + 1) for epoch in epochs)}"
 
 
 def _owner(cell: Path) -> int | None:

@@ -78,7 +78,7 @@ def _images(about: Description) -> list[object]:
 
 def _cells(folder: Path) -> list[Path]:
     """Return the cells of a study's plan; none where there is no plan."""
-    return [folder / "cells" / name for name in planned_cells(folder)] if (folder / "plan.json").is_file() else []
+    return [folder / "cells" / name for name in planned_cells(folder)]
 
 
 def _is_trained(cell: Path) -> bool:

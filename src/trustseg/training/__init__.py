@@ -15,7 +15,7 @@ Args:
     generator: source of all randomness.
 """
 
-from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch
+from trustseg.training.mixed_batch import MixedBatch, choose, image_scores, mixed_batch
 from trustseg.training.run import train
 
 __all__ = ["MixedBatch", "choose", "image_scores", "mixed_batch", "train"]

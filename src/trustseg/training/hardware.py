@@ -11,7 +11,7 @@ from trustseg.config import RunConfig
 from trustseg.errors import ConfigError, RunError
 from trustseg.models import Segmenter
 
-__all__ = ["compile_network", "is_of_compiler", "memory_ran_out", "reason_of", "require_precision", "threads"]
+__all__ = ["compile_network", "is_compiler_error", "out_of_memory_error", "reason_of", "require_precision", "threads"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def compile_network(segmenter: Segmenter) -> None:
     """Let the network be compiled when it is first used; where that fails, a line in the log says so and it runs as is.
 
     The module stays what it is: weights keep their names, and hooks see every pass. The backward pass is compiled when
-    the first gradient is asked for, too late to go back: where that fails, the error passes, see ``is_of_compiler``.
+    the first gradient is asked for, too late to go back: where that fails, the error passes, see ``is_compiler_error``.
     """
     network = segmenter.network
     plain = network.forward
@@ -51,7 +51,7 @@ def compile_network(segmenter: Segmenter) -> None:
         try:
             logits: Tensor = compiled(images)
         except RuntimeError as error:
-            if not is_of_compiler(error):
+            if not is_compiler_error(error):
                 raise
             _log.warning("the network could not be compiled (%s); training continues without", reason_of(error))
             network.forward = plain
@@ -61,7 +61,7 @@ def compile_network(segmenter: Segmenter) -> None:
     network.forward = forward
 
 
-def is_of_compiler(error: BaseException) -> bool:
+def is_compiler_error(error: BaseException) -> bool:
     """Return whether an error is one of ``torch.compile``, not one of what it compiles."""
     from torch._dynamo.exc import TorchDynamoException  # takes a second, which few trainings need to wait
 
@@ -73,7 +73,7 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
 
 
-def memory_ran_out(config: RunConfig, device: torch.device) -> RunError:
+def out_of_memory_error(config: RunConfig, device: torch.device) -> RunError:
     """Return the error for a step that did not fit into memory, with a batch size that takes half of it."""
     options = config.training
     got = f"out of memory on the {'CPU' if device.type == 'cpu' else 'GPU'} in a step of"

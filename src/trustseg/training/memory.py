@@ -1,16 +1,13 @@
-"""Scores of images from the last time they were trained on: choosing whom to attack without a forward pass for it."""
+"""Scores of images from the last time they were trained on: images are chosen to be attacked without a forward pass."""
 
 import math
-from collections.abc import Mapping
-from typing import Final
 
 import torch
 from torch import Tensor
 
-__all__ = ["ScoreMemory"]
+from trustseg.training.mixed_batch import selection_facts
 
-# selection -> the scores that rank first and last in it
-ENDS: Final[Mapping[str, tuple[float, float]]] = {"certain": (-math.inf, math.inf), "proportional": (math.inf, 0.0)}
+__all__ = ["ScoreMemory"]
 
 
 class ScoreMemory:
@@ -28,7 +25,7 @@ class ScoreMemory:
         epochs: (images,) int64, the epoch of the score; -1 where there is none yet.
     """
 
-    def __init__(self, images: int, *, refresh_epochs: int = 5) -> None:
+    def __init__(self, images: int, *, refresh_epochs: int) -> None:
         self.refresh_epochs = refresh_epochs
         self.scores = torch.full((images,), math.nan)
         self.epochs = torch.full((images,), -1)
@@ -54,7 +51,7 @@ class ScoreMemory:
 
         Images without a score come first, those to be renewed last.
         """
-        first, last = ENDS.get(selection, (math.inf, -math.inf))
+        first, last = selection_facts(selection).ends
         scores, ages = self.scores[rows], self.ages(rows, epoch=epoch)
         known = ages <= epoch
         self._recalled.append(torch.stack([(ages * known).sum(), known.sum()]))

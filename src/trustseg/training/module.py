@@ -14,14 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from trustseg.attacks import Objective
 from trustseg.attacks.projections import gaussian
 from trustseg.config import RunConfig
+from trustseg.config.names import FREE
 from trustseg.data.augment import augmented
 from trustseg.data.batches import Batch, as_images, padding_of
 from trustseg.losses import vacuity_correction
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator
-from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch, scores_by, scores_of
-from trustseg.training.attacking import (
-    FREE,
+from trustseg.training.adversarial_examples import (
     FreePerturbation,
     attacked_images,
     budget_of,
@@ -30,8 +29,9 @@ from trustseg.training.attacking import (
 )
 from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
-from trustseg.training.robust import StepLoss, label_loss, require_finite, rows_of, step_loss
+from trustseg.training.mixed_batch import MixedBatch, choose, image_scores, mixed_batch, scores_of, selection_facts
 from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
+from trustseg.training.step_loss import StepLoss, label_loss, require_finite, rows_of, step_loss
 from trustseg.training.validation import (
     WATCHED_IMAGES,
     measures_robustness,
@@ -62,7 +62,11 @@ class SegmentationModule(pl.LightningModule):
         measure = options.measure.beta if config.model.head == "beta" else options.measure.bernoulli
         self._score = {"selection": options.selection, "measure": measure, "aggregation": options.aggregation}
         self.memory: ScoreMemory | None = None
-        if options.scores == "memory" and options.selection != "none" and scores_by(options.selection) != "none":
+        if (
+            options.scores == "memory"
+            and options.selection != "none"
+            and selection_facts(options.selection).scores != "none"
+        ):
             self.memory = ScoreMemory(images, refresh_epochs=options.refresh_epochs)
         attacks = options.selection != "none"
         self.free = FreePerturbation() if attacks and options.attack == FREE else None
@@ -203,8 +207,8 @@ class SegmentationModule(pl.LightningModule):
             none = torch.zeros(0, dtype=torch.long, device=images.device)
             return mixed_batch(images, masks, images[:0], attacked=none)
         if self.free is not None:
-            everybody = torch.arange(len(images), device=images.device)
-            return mixed_batch(images, masks, self.free.applied(images, eps=eps), attacked=everybody)
+            every = torch.arange(len(images), device=images.device)
+            return mixed_batch(images, masks, self.free.applied(images, eps=eps), attacked=every)
         generator = self._generator("attack", self.current_epoch, batch_index)
         chosen = choose(
             self._scores(images, masks, rows),

@@ -6,10 +6,10 @@ from typing import Self
 from trustseg.attacks import training_attacks
 from trustseg.config import RunConfig
 from trustseg.config.adversarial import AdversarialConfig
+from trustseg.config.names import FREE
 from trustseg.entries import read
 from trustseg.selection import attacked_count
-from trustseg.training.adversarial import scores_by
-from trustseg.training.attacking import FREE
+from trustseg.training.mixed_batch import selection_facts
 from trustseg.training.schedules import fraction_at, ramp_at
 
 __all__ = ["Passes", "epoch_passes"]
@@ -56,7 +56,7 @@ def _batch_passes(options: AdversarialConfig, size: int, *, epoch: int) -> Passe
     if options.attack == FREE:
         return once * options.replays
     attacked = attacked_count(size, fraction_at(epoch, options))
-    scored = size if options.scores == "fresh" and scores_by(options.selection) != "none" else 0
+    scored = size if options.scores == "fresh" and selection_facts(options.selection).scores != "none" else 0
     kept = attacked if options.mode == "append" else 0
     return Passes(scored, 0) + once + Passes(kept, kept) + _extra(options) * attacked
 

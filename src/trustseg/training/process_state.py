@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-__all__ = ["own_determinism", "own_interrupts", "quiet_lightning"]
+__all__ = ["quiet_lightning", "restored_determinism", "restored_interrupts"]
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @contextmanager
-def own_determinism() -> Iterator[None]:
+def restored_determinism() -> Iterator[None]:
     """Leave the process's choice of algorithms as found, deterministic or the fastest; Lightning sets it for good.
 
     With them torch would also fill all new memory, lest anyone read it before it is written; no layer here does.
@@ -46,7 +46,7 @@ def own_determinism() -> Iterator[None]:
 
 
 @contextmanager
-def own_interrupts() -> Iterator[None]:
+def restored_interrupts() -> Iterator[None]:
     """Let Ctrl-C be a KeyboardInterrupt again, where Lightning exits with 1 and ignores further ones."""
     handler = signal.getsignal(signal.SIGINT)
     try:

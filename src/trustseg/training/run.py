@@ -19,20 +19,20 @@ from trustseg.data.training_record import write_preprocessing, write_splits
 from trustseg.errors import AttackError, BeliefError, ConfigError, MissingPackageError, RunError, is_out_of_memory
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
 from trustseg.randomness import derive_seed
-from trustseg.training.bar import Bar
+from trustseg.training.checkpointing import AtomicCheckpointIO, Checkpointing, Patience, Report
 from trustseg.training.cost import Cost
 from trustseg.training.hardware import (
     compile_network,
-    is_of_compiler,
-    memory_ran_out,
+    is_compiler_error,
+    out_of_memory_error,
     reason_of,
     require_precision,
     threads,
 )
-from trustseg.training.keeping import Checkpointing, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
-from trustseg.training.process_state import own_determinism, own_interrupts, quiet_lightning
-from trustseg.training.validation import monitor_of, require_lesions, shows_foreground
+from trustseg.training.process_state import quiet_lightning, restored_determinism, restored_interrupts
+from trustseg.training.progress_bar import ProgressBar
+from trustseg.training.validation import monitor_of, require_foreground, shows_foreground
 
 __all__ = ["initial_segmenter", "train"]
 
@@ -78,13 +78,13 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         seed=config.data.split_seed,
         near_copies=config.data.near_copies,
     )
-    require_lesions(pack, splits)
+    require_foreground(pack, splits)
     options = config.training
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     chooses = shows_foreground(pack.index, splits.validation)
     monitor = monitor_of(config) if chooses else "last"
-    checkpointing = Checkpointing(folder, report, monitor=monitor, has_lesions=chooses)
-    with quiet_lightning(), own_interrupts(), own_determinism(), threads(options.threads):
+    checkpointing = Checkpointing(folder, report, monitor=monitor, defined=chooses)
+    with quiet_lightning(), restored_interrupts(), restored_determinism(), threads(options.threads):
         patience, cost = options.patience if chooses else None, Cost(module.segmenter.network)
         trainer = _trainer(config, folder, checkpointing, cost, patience=patience, progress=progress)
         device = trainer.strategy.root_device
@@ -94,7 +94,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         pixels = cache_pack(pack, config.data.residence, device=device)
         gpus = [device] if device.type == "cuda" else []
         with (
-            _in_sentences(config, device, trainer),
+            _readable_errors(config, device, trainer),
             torch.random.fork_rng(devices=gpus),
             background_writer() as checkpointing.later,
         ):
@@ -113,7 +113,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
 
 
 @contextmanager
-def _in_sentences(config: RunConfig, device: torch.device, trainer: pl.Trainer) -> Iterator[None]:
+def _readable_errors(config: RunConfig, device: torch.device, trainer: pl.Trainer) -> Iterator[None]:
     """Turn what can go wrong in a step into an error that says what to change."""
     try:
         yield
@@ -123,8 +123,8 @@ def _in_sentences(config: RunConfig, device: torch.device, trainer: pl.Trainer) 
         raise RunError(f"training failed in epoch {trainer.current_epoch + 1}: {error}") from error
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
-            raise memory_ran_out(config, device) from error
-        if config.training.compile and is_of_compiler(error):
+            raise out_of_memory_error(config, device) from error
+        if config.training.compile and is_compiler_error(error):
             raise ConfigError(
                 f"the backward pass of the network could not be compiled ({reason_of(error)}); set "
                 "training.compile=false"
@@ -183,14 +183,14 @@ def _trainer(
     if patience is not None:
         callbacks.append(Patience(patience))
     if progress:
-        callbacks.append(Bar())
+        callbacks.append(ProgressBar())
     try:
         return pl.Trainer(
             default_root_dir=folder.absolute(),  # Lightning expands a tilde
             accelerator=options.accelerator,
             devices=options.devices,
             # One-GPU jobs keep Lightning away from SLURM's signals; the launcher owns them.
-            plugins=[WholeFiles(), *([LightningEnvironment()] if options.devices == 1 else [])],
+            plugins=[AtomicCheckpointIO(), *([LightningEnvironment()] if options.devices == 1 else [])],
             precision=options.precision,
             max_epochs=options.epochs,
             accumulate_grad_batches=options.accumulate,

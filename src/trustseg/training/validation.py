@@ -23,7 +23,7 @@ __all__ = [
     "measures_robustness",
     "monitor_of",
     "overfitted",
-    "require_lesions",
+    "require_foreground",
     "shows_foreground",
     "validated",
     "validation_means",
@@ -114,12 +114,12 @@ def _mean(rows: Tensor, values: Tensor) -> Tensor:
     return values.flatten()[list(first.values())].nanmean()
 
 
-def require_lesions(pack: Pack, splits: Splits) -> None:
+def require_foreground(pack: Pack, splits: Splits) -> None:
     """Raise a DataError if the images to learn from show foreground, but none of it is left at the size of the pack."""
     learnt, lost = pack.index[splits.train], set(pack.lost)
     if lost.intersection(learnt["name"]) and not shows_foreground(pack.index, splits.train):
         raise DataError(
-            f"the lesions of all training images vanish at {pack.size}x{pack.size} pixels; set a larger data.size"
+            f"the foreground of all training images vanishes at {pack.size}x{pack.size} pixels; set a larger data.size"
         )
 
 

@@ -33,10 +33,12 @@ class MeasureFacts:
         upper_bound: its largest value for a Beta with prior weight 1, to scale displays with; of a mixture, or of a
             Beta with a smaller prior weight, mutual information and epistemic variance may reach ln 2 and 1/4.
         given_by: the kinds of beliefs that have it.
+        negative: whether it can be below 0.
     """
 
     upper_bound: float
     given_by: tuple[type, ...]
+    negative: bool = False
 
 
 def _map(belief: Belief, measure: str) -> Tensor:
@@ -139,10 +141,12 @@ def dissonance(belief: Belief) -> Tensor:
     return _map(belief, "dissonance")
 
 
-def _entry(measure: Callable[[Belief], Tensor], upper_bound: float) -> Entry[Tensor, MeasureFacts]:
+def _entry(
+    measure: Callable[[Belief], Tensor], upper_bound: float, *, negative: bool = False
+) -> Entry[Tensor, MeasureFacts]:
     name = measure.__name__
     given_by = tuple(kind for kind in (Bernoulli, Beta, Mixture) if name in kind.measures)
-    return Entry(measure, name.replace("_", " "), MeasureFacts(upper_bound, given_by))
+    return Entry(measure, name.replace("_", " "), MeasureFacts(upper_bound, given_by, negative))
 
 
 MEASURES: Final[Mapping[str, Entry[Tensor, MeasureFacts]]] = {
@@ -152,7 +156,7 @@ MEASURES: Final[Mapping[str, Entry[Tensor, MeasureFacts]]] = {
     "aleatoric_variance": _entry(aleatoric_variance, 1 / 4),
     "expected_entropy": _entry(expected_entropy, math.log(2)),
     "mutual_information": _entry(mutual_information, math.log(2) - 1 / 2),
-    "differential_entropy": _entry(differential_entropy, 0.0),
+    "differential_entropy": _entry(differential_entropy, 0.0, negative=True),
     "vacuity": _entry(vacuity, 1.0),
     "dissonance": _entry(dissonance, 1.0),
 }

@@ -7,10 +7,10 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["Bar"]
+__all__ = ["ProgressBar"]
 
 
-class Bar(Callback):
+class ProgressBar(Callback):
     """Shows the epoch, how far the training is, and the last validation's Dice, clean and attacked."""
 
     def __init__(self) -> None:

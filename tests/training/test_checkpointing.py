@@ -29,7 +29,7 @@ from trustseg.errors import DataError, RunError
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 from trustseg.training import train
-from trustseg.training.keeping import kept_epoch
+from trustseg.training.checkpointing import selected_epoch
 from trustseg.training.module import SegmentationModule
 
 
@@ -161,7 +161,7 @@ def test_the_last_epoch_is_validated_and_the_kept_one_is_written_down(
     train(run, pack(), tmp_path)
     table = pl.read_csv(tmp_path / "metrics.csv")
     assert table["validation_score"].is_null().to_list() == [True, False, True, False, False]
-    kept = kept_epoch(tmp_path / "model")
+    kept = selected_epoch(tmp_path / "model")
     assert kept is not None
     assert (kept.epoch, kept.trained, kept.chosen_by) == (5, 5, "both")
     assert kept.validation_score == pytest.approx(0.9)
@@ -169,9 +169,9 @@ def test_the_last_epoch_is_validated_and_the_kept_one_is_written_down(
     for damaged in ('{"epoch": "5"}', "{", "[]"):
         (tmp_path / "model" / "epoch.json").write_text(damaged)
         with pytest.raises(DataError, match=r"epoch\.json"):
-            kept_epoch(tmp_path / "model")
+            selected_epoch(tmp_path / "model")
     (tmp_path / "model" / "epoch.json").unlink()
-    assert kept_epoch(tmp_path / "model") is None
+    assert selected_epoch(tmp_path / "model") is None
 
 
 @pytest.mark.parametrize("settings", [(), ("training.patience=1",)])
@@ -180,7 +180,7 @@ def test_without_foreground_to_validate_on_the_last_epoch_is_kept(
 ) -> None:
     scores_of(monkeypatch, [0.9, float("nan"), 0.0])  # a false positive scores 0, an empty prediction is undefined
     model = train(config(*settings), pack(empty=12), tmp_path)
-    kept = kept_epoch(tmp_path / "model")
+    kept = selected_epoch(tmp_path / "model")
     assert kept is not None
     assert (kept.epoch, kept.trained, kept.chosen_by, kept.validation_score) == (3, 3, "last", None)
     monkeypatch.undo()
@@ -197,7 +197,7 @@ def test_nothing_is_attacked_at_validation_if_nothing_is_in_training(
     table = pl.read_csv(tmp_path / "clean" / "metrics.csv")
     assert "validation_robust_dice" not in table.columns
     assert table["validation_score"].equals(table["validation_dice"].alias("validation_score"))
-    chosen = kept_epoch(tmp_path / "clean" / "model")
+    chosen = selected_epoch(tmp_path / "clean" / "model")
     assert chosen is not None
     assert chosen.chosen_by == "clean"
     train(

@@ -13,7 +13,7 @@ from trustseg.models import Segmenter
 from trustseg.models.spec import SegmenterSpec
 from trustseg.selection import SELECTIONS
 from trustseg.training import MixedBatch, choose, image_scores, mixed_batch
-from trustseg.training.attacking import attacked_images
+from trustseg.training.adversarial_examples import attacked_images
 
 
 class Contrast(nn.Module):

@@ -27,7 +27,7 @@ from trustseg.tables import write_csv
 from trustseg.training.module import SegmentationModule
 from trustseg.training.validation import Monitor, overfitted
 
-__all__ = ["SCORE", "Checkpointing", "KeptEpoch", "Patience", "Report", "WholeFiles", "kept_epoch"]
+__all__ = ["SCORE", "AtomicCheckpointIO", "Checkpointing", "Patience", "Report", "SelectedEpoch", "selected_epoch"]
 
 Report = Callable[[int, int], None]
 Work = Callable[[], object]
@@ -37,7 +37,7 @@ OVERFITTED: Final = "validation_catastrophic_overfitting"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptEpoch:
+class SelectedEpoch:
     """Which epoch of a training a model is of.
 
     Attributes:
@@ -65,7 +65,7 @@ class KeptEpoch:
         return f"epoch {self.epoch} of {self.trained}, {words} {score}"
 
 
-def kept_epoch(model: Path) -> KeptEpoch | None:
+def selected_epoch(model: Path) -> SelectedEpoch | None:
     """Return which epoch the model in a folder is of, None if it is not written down; damaged, it is a DataError."""
     file = model / EPOCH
     if not file.is_file():
@@ -77,7 +77,7 @@ def kept_epoch(model: Path) -> KeptEpoch | None:
             "chosen_by": "clean" | "robust" | "both" | "last" as chosen_by,
             "validation_score": float() | int() | None as score,
         }:
-            return KeptEpoch(epoch, trained, chosen_by, None if score is None else float(score))
+            return SelectedEpoch(epoch, trained, chosen_by, None if score is None else float(score))
     raise DataError(f"'{file}' does not give the epoch of the model; restore it from the run")
 
 
@@ -86,16 +86,16 @@ class Checkpointing(Checkpoint):
 
     After an epoch, ``checkpoints/best-EPOCH`` is written if it is the best one yet, then ``checkpoints/last.ckpt``,
     which remembers which one is best and all metrics, then ``metrics.csv`` and, where a single-step training overfitted
-    to its attack, ``warnings.json`` with the epochs in which it did. Each appears whole or not at all, and the former
-    best model goes only after ``last.ckpt`` knows of the new one: a kill between any two of these steps costs at most
-    the epoch they are of and what was done of the next, which does not wait for them. No path is remembered, so the
-    folder can be moved.
+    to its attack, ``warnings.json`` with the epochs in which it did; both count epochs from 0. Each appears whole or
+    not at all, and the former best model goes only after ``last.ckpt`` knows of the new one: a kill between any two of
+    these steps costs at most the epoch they are of and what was done of the next, which does not wait for them. No path
+    is remembered, so the folder can be moved.
 
     Args:
         folder: the run's folder.
         report: called after each epoch with the number done and the number in all.
-        monitor: what ``validation_score`` is, which chooses the epoch that is kept; ``"last"``: the last one is.
-        has_lesions: whether any validation image shows a lesion; without, no score is told of the epoch that is kept.
+        monitor: what ``validation_score`` is, which selects the epoch; ``"last"``: the last one.
+        defined: whether any validation image shows foreground; without, the selected epoch has no score.
 
     Attributes:
         later: writes one file after another, at once or in the background, see ``background_writer``.
@@ -104,11 +104,9 @@ class Checkpointing(Checkpoint):
         rows: the metrics of each epoch.
     """
 
-    def __init__(
-        self, folder: Path, report: Report | None = None, *, monitor: Monitor = "both", has_lesions: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, report: Report | None = None, *, monitor: Monitor, defined: bool) -> None:
         self.folder = folder
-        self.has_lesions = has_lesions
+        self.defined = defined
         self.report = report
         self.monitor = monitor
         self.later: Callable[[Work], object] = lambda work: work()
@@ -174,7 +172,7 @@ class Checkpointing(Checkpoint):
         trainer.save_checkpoint(self.last, storage_options=works.append)  # by all processes together; one has the work
         if trainer.is_global_zero:
             works.append(partial(self._tidy, self._best_folder(self.best_epoch), list(self.rows)))
-            self.later(partial(_written, works))
+            self.later(partial(_write_all, works))
             if self.report is not None:
                 self.report(epoch + 1, trainer.max_epochs or 0)
 
@@ -194,11 +192,11 @@ class Checkpointing(Checkpoint):
         if self.best_epoch is not None:
             segmenter = Segmenter.load(self._best_folder(self.best_epoch))
             epoch, score = self.best_epoch, self.best_score
-        kept = KeptEpoch(
+        kept = SelectedEpoch(
             epoch=epoch + 1,
             trained=len(self.rows),
             chosen_by="last" if self.best_epoch is None else self.monitor,
-            validation_score=None if math.isnan(score) or not self.has_lesions else score,
+            validation_score=None if math.isnan(score) or not self.defined else score,
         )
         write_json(self.folder / "model" / EPOCH, asdict(kept))
         segmenter.save(self.folder / "model")
@@ -208,7 +206,7 @@ class Checkpointing(Checkpoint):
         return self.last.parent / f"best-{epoch}"
 
 
-def _written(works: Sequence[Work]) -> None:
+def _write_all(works: Sequence[Work]) -> None:
     """Write the files of an epoch; where memory runs out, it is not that of a step."""
     try:
         for work in works:
@@ -221,7 +219,7 @@ def _written(works: Sequence[Work]) -> None:
         ) from error
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Write a checkpoint to a temporary name and rename it; Lightning would fill the folder for temporary files.
 
     Moving it from there is no single step where that folder lies on another disk.

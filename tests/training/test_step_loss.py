@@ -11,6 +11,7 @@ from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
 from trustseg.config.adversarial import AlignmentConfig
 from trustseg.errors import BeliefError
 from trustseg.losses import (
+    ALIGNMENTS,
     Balance,
     binary_cross_entropy,
     evidence_alignment,
@@ -21,8 +22,7 @@ from trustseg.losses import (
     vacuity_correction,
 )
 from trustseg.training import MixedBatch
-from trustseg.training.robust import (
-    ALIGNMENTS,
+from trustseg.training.step_loss import (
     LabelLoss,
     StepLoss,
     pixel_weights,
@@ -102,7 +102,7 @@ def test_alignments_by_hand() -> None:
 @pytest.mark.parametrize("weight", ["entropy", "margin"])
 @pytest.mark.parametrize("head", ["bernoulli", "beta"])
 def test_weights_of_share_zero_change_nothing(head: str, kind: str, weight: str) -> None:
-    if head == "bernoulli" and kind in ("ev_at", "strength"):
+    if head == "bernoulli" and kind != "mixed" and ALIGNMENTS[kind].facts.needs_beta:
         with pytest.raises(BeliefError, match="expected two Betas"):
             step_loss(belief_of(head), appended(), labels_of(head), kind=kind)
         return

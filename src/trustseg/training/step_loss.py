@@ -1,7 +1,8 @@
-"""Objectives of a training step on clean and adversarial images."""
+"""The loss of a training step on clean and adversarial images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Final
 
 import torch
@@ -11,13 +12,12 @@ from trustseg.beliefs import Belief, mapped, reference_of
 from trustseg.config import RunConfig
 from trustseg.config.adversarial import AlignmentConfig
 from trustseg.entries import call
-from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence, losses_of, segmentation_loss
+from trustseg.losses import ALIGNMENTS, Balance, annealed, losses_of, segmentation_loss
 from trustseg.losses.balance import image_mean
 from trustseg.masks import counted_mean
-from trustseg.training.adversarial import MixedBatch
+from trustseg.training.mixed_batch import MixedBatch
 
 __all__ = [
-    "ALIGNMENTS",
     "LabelLoss",
     "StepLoss",
     "label_loss",
@@ -113,35 +113,6 @@ def label_loss(config: RunConfig, *, epoch: int) -> LabelLoss:
     return replace(labels, kl_weight=kl_weight, vacuity_weight=options.vacuity_correction)
 
 
-Alignment = Callable[[Belief, Belief, Tensor, AlignmentConfig], Tensor]  # masks say which pixels are ignored
-
-
-def trades(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentConfig) -> Tensor:
-    """Return ``kl_weight`` times the divergence of the attacked belief from the clean one, (B,).
-
-    Reference:
-        Zhang et al. (TRADES), arXiv:1901.08573, equation 5; gradients reach both beliefs, as in the authors' code.
-    """
-    return options.kl_weight * kl_divergence(clean, adversarial, masks)
-
-
-def ev_at(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentConfig) -> Tensor:
-    """Return the evidence alignment that does not see the strength of the evidence, (B,).
-
-    Reference:
-        EV-AT, arXiv:2607.03075, for two classes; weights 20 and 4 are those of the authors' code.
-    """
-    return strength(clean, adversarial, masks, options.model_copy(update={"strength_weight": 0.0}))
-
-
-def strength(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentConfig) -> Tensor:
-    """Return the evidence alignment of EV-AT plus one of the strength of the evidence, our own, (B,)."""
-    return evidence_alignment(clean, adversarial, masks, **options.model_dump(exclude={"kl_weight"}))
-
-
-ALIGNMENTS: Final[Mapping[str, Alignment]] = {"trades": trades, "ev_at": ev_at, "strength": strength}
-
-
 @dataclass(frozen=True, slots=True)
 class StepLoss:
     """What a step minimises, and what it is made of.
@@ -213,12 +184,13 @@ def step_loss(
         adversarial = labels(attacked, masks, weights=weights)
         return StepLoss(mixed.mean(torch.cat([losses, adversarial])), losses, adversarial)
     originals = rows_of(clean, mixed.attacked)
-    align, options = ALIGNMENTS[kind], alignment or AlignmentConfig()
+    entry, given = ALIGNMENTS[kind], (alignment or AlignmentConfig()).model_dump()
+    align = partial(entry, **{name: value for name, value in given.items() if entry.takes(name)})
     if weights is None:
-        adversarial = align(originals, attacked, masks, options)
+        adversarial = align(originals, attacked, masks)
     else:
         single = masks.reshape(-1, 1, 1, 1)
-        pixels = align(_single_pixels(originals), _single_pixels(attacked), single, options).view_as(weights)
+        pixels = align(_single_pixels(originals), _single_pixels(attacked), single).view_as(weights)
         adversarial = image_mean(weights * pixels, masks)
     total = (losses.sum() + (mixed.weights[count:] * adversarial).sum()) / count
     return StepLoss(total, losses, adversarial)

@@ -11,15 +11,15 @@ from trustseg.entries import call
 from trustseg.errors import ConfigError
 from trustseg.losses import LOSSES
 from trustseg.models import Segmenter
-from trustseg.selection import SELECTIONS, above, attacked_count
+from trustseg.selection import SELECTIONS, SelectionFacts, above, attacked_count
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-__all__ = ["MixedBatch", "choose", "image_scores", "mixed_batch", "scores_by", "scores_of"]
+__all__ = ["MixedBatch", "choose", "image_scores", "mixed_batch", "scores_of", "selection_facts"]
 
 
-def scores_by(selection: str) -> Literal["uncertainty", "loss", "none"]:
-    """Return what a selection chooses by; a ``threshold`` is one of the uncertainty."""
-    return "uncertainty" if selection == "threshold" else SELECTIONS[selection].facts.scores
+def selection_facts(selection: str) -> SelectionFacts:
+    """Return the facts about a selection; a ``threshold`` is one of the uncertainty."""
+    return SelectionFacts() if selection == "threshold" else SELECTIONS[selection].facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class MixedBatch:
         masks: (N, 1, H, W).
         weights: (N,), 1 for clean images and the adversarial weight for the others.
         clean: (N - k,) indices into the original batch of the images that stay clean.
-        attacked: (k,) those of the images that were attacked.
+        attacked: (k,) indices of the attacked images.
     """
 
     images: Tensor
@@ -51,7 +51,7 @@ class MixedBatch:
 def scores_of(belief: Belief, masks: Tensor, *, selection: str, measure: str, aggregation: str) -> Tensor:
     """Return the score (B,) by which ``selection`` chooses, detached: cross-entropy for ``hard``, else uncertainty."""
     with torch.no_grad():
-        if scores_by(selection) == "loss":
+        if selection_facts(selection).scores == "loss":
             return LOSSES["binary_cross_entropy"](belief, masks)
         return call(AGGREGATIONS, aggregation, kind="aggregation")(MEASURES[measure](belief), belief.probability)
 
@@ -64,7 +64,7 @@ def image_scores(
     Returns:
         (B,): the cross-entropy for ``hard``, zeros for ``random`` (no pass needed), else the uncertainty.
     """
-    if scores_by(selection) == "none":
+    if selection_facts(selection).scores == "none":
         return torch.zeros(len(images), device=images.device)
     modes = [(module, module.training) for module in segmenter.modules()]
     segmenter.eval()
@@ -80,7 +80,7 @@ def image_scores(
 def choose(
     scores: Tensor, *, selection: str, fraction: float, threshold: float | None, generator: torch.Generator
 ) -> Tensor:
-    """Return who of a batch gets attacked, (k,) indices, int64, ascending.
+    """Return which images of a batch are attacked, (k,) indices, int64, ascending.
 
     Args:
         scores: (B,), from ``image_scores`` or a ``ScoreMemory``.

@@ -12,10 +12,7 @@ from trustseg.entries import read
 from trustseg.losses import evidence_alignment, kl_divergence
 from trustseg.models import Segmenter
 
-__all__ = ["FREE", "FreePerturbation", "attacked_images", "budget_of", "budget_within", "divergence_from"]
-
-FREE = "free"
-"""Name of this way among the training attacks; it is no attack on its own."""
+__all__ = ["FreePerturbation", "attacked_images", "budget_of", "budget_within", "divergence_from"]
 
 
 def budget_within(eps: float, padding: Tensor | None) -> float | Tensor:

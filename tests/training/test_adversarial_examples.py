@@ -13,8 +13,8 @@ from trustseg.attacks import training_attacks
 from trustseg.data.resizing import IGNORED
 from trustseg.losses import kl_divergence
 from trustseg.training import train
-from trustseg.training.adversarial import MixedBatch, mixed_batch
-from trustseg.training.attacking import attacked_images, budget_within, divergence_from
+from trustseg.training.adversarial_examples import attacked_images, budget_within, divergence_from
+from trustseg.training.mixed_batch import MixedBatch, mixed_batch
 
 IMAGES = torch.rand(3, 1, 9, 7, generator=torch.Generator().manual_seed(1))
 MASKS = (IMAGES > 0.6).float()
