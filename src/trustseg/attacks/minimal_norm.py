@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.minimal import check_tau, is_broken
-from trustseg.attacks.projections import NormName, find_norm
+from trustseg.attacks.projections import Norm, NormName, find_norm, length
 from trustseg.attacks.search import Model, Search, where_images
 from trustseg.beliefs import Belief, reference_of
 from trustseg.errors import AttackError
@@ -22,8 +22,6 @@ from trustseg.masks import counted_mean
 
 __all__ = ["Nearest", "carlini_wagner_like", "deepfool_like"]
 
-_ORDER: Final[Mapping[str, float]] = {"linf": torch.inf, "l2": 2}
-_DUAL_ORDER: Final[Mapping[str, float]] = {"linf": 1, "l2": 2}
 _LARGEST_STEP: Final[Mapping[str, float]] = {"linf": 0.5 / 255, "l2": 0.25}
 _INSIDE: Final = 1 - 1e-6  # keeps black and white pixels off the ends of tanh, where the gradient is 0
 
@@ -81,15 +79,15 @@ def deepfool_like(
         already_broken = broken
         for _ in range(steps):
             gradient, value = search.gradient_and_value(candidates, progress=0.0, track=_minus_right_margin)
-            slope = _length(gradient, _DUAL_ORDER[norm]).clamp_min(torch.finfo(gradient.dtype).tiny)
-            length = (1.02 * (1e-4 - value) / slope).clamp_max(largest_step).to(gradient).view(-1, 1, 1, 1)
-            moved = (candidates + length * geometry.direction(gradient)).clamp(0, 1)
+            slope = length(gradient, geometry.dual).clamp_min(torch.finfo(gradient.dtype).tiny)
+            stride = (1.02 * (1e-4 - value).view(-1, 1, 1, 1) / slope).clamp_max(largest_step).to(gradient)
+            moved = (candidates + stride * geometry.direction(gradient)).clamp(0, 1)
             candidates = where_images(broken, candidates, moved)
             broken = broken | _broken(search, candidates, tau)
             if broken.all():
                 break
         candidates = _drawn_back(search, search.result(candidates), tau, halvings)
-        return _nearest(search, candidates, broken, already_broken, norm)
+        return _nearest(search, candidates, broken, already_broken, geometry)
 
 
 def carlini_wagner_like(
@@ -123,7 +121,7 @@ def carlini_wagner_like(
         arXiv:1608.04644, section VI-A (L2) and VI-C (L-infinity). Deviations: the margin of every pixel counts, and the
         bound t of L-infinity shrinks inside a search and not between searches.
     """
-    find_norm(norm)
+    geometry = find_norm(norm)
     positive = {"weight": weight, "confidence": confidence, "learning_rate": learning_rate}
     _check_options(tau, steps=min(steps, searches), halvings=0, positive=positive)
     objective, broken_at_tau = partial(_minus_excess, confidence=confidence), partial(is_broken, tau=tau)
@@ -141,10 +139,10 @@ def carlini_wagner_like(
                 candidates = (torch.tanh(latent) + 1) / 2
                 gradient, broken = search.gradient_and_value(candidates, progress=0.0, track=broken_at_tau)
                 difference = candidates - clean
-                length = _length(difference, _ORDER[norm])
-                nearer = broken & (length < distance)
+                away = length(difference, geometry.order).flatten()
+                nearer = broken & (away < distance)
                 nearest = where_images(nearer, candidates, nearest)
-                distance, success = torch.where(nearer, length, distance), success | broken
+                distance, success = torch.where(nearer, away, distance), success | broken
                 if norm == "l2":
                     pull = 2 * difference
                 else:
@@ -154,7 +152,7 @@ def carlini_wagner_like(
                 optimiser.step()
             failed, succeeded = torch.where(success, failed, trade), torch.where(success, trade, succeeded)
             trade = torch.where(succeeded.isinf(), 10 * trade, (failed + succeeded) / 2)
-        return _nearest(search, search.result(nearest), distance.isfinite(), already_broken, norm)
+        return _nearest(search, search.result(nearest), distance.isfinite(), already_broken, geometry)
 
 
 def _minus_right_margin(belief: Belief, masks: Tensor, progress: float) -> Tensor:
@@ -175,12 +173,6 @@ def _broken(search: Search, candidates: Tensor, tau: float) -> Tensor:
         return is_broken(search.belief(candidates), search.masks, tau=tau)
 
 
-def _length(vectors: Tensor, order: float) -> Tensor:
-    """Return the length (B,) of each image, summed in float64."""
-    length: Tensor = torch.linalg.vector_norm(vectors, ord=order, dim=(1, 2, 3), dtype=torch.float64)
-    return length.to(vectors.dtype)
-
-
 def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Tensor:
     """Return the nearest broken images that bisection finds on the segments to the clean ones."""
     holds = images.new_zeros(len(images), 1, 1, 1)
@@ -194,9 +186,9 @@ def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Te
     return nearest
 
 
-def _nearest(search: Search, images: Tensor, broken: Tensor, already_broken: Tensor, norm: NormName) -> Nearest:
+def _nearest(search: Search, images: Tensor, broken: Tensor, already_broken: Tensor, norm: Norm) -> Nearest:
     images = where_images(broken & ~already_broken, images, search.images)
-    distance = torch.where(broken, _length(images - search.images, _ORDER[norm]), torch.inf)
+    distance = torch.where(broken, length(images - search.images, norm.order).flatten(), torch.inf)
     return Nearest(distance=distance, already_broken=already_broken, censored=~broken, images=images)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trustseg.errors import unknown_name
 
-__all__ = ["L2", "LINF", "NORMS", "Norm", "NormName", "find_norm", "gaussian"]
+__all__ = ["L2", "LINF", "NORMS", "Norm", "NormName", "find_norm", "gaussian", "length"]
 
 NormName = Literal["linf", "l2"]
 Direction = Callable[[Tensor], Tensor]
@@ -32,12 +32,16 @@ class Norm:
         project: (candidates, images, radius) to candidates within ``radius`` of ``images`` and within [0, 1].
         start: (images, radius, generator) to a random feasible point.
         largest: budget that reaches every image from every other; a larger one is a mistake of units.
+        order: of the norm, for ``length``.
+        dual: order of the dual norm, by which a gradient says how far a boundary is.
     """
 
     direction: Direction
     project: Projection
     start: Start
     largest: float
+    order: float
+    dual: float
 
 
 def gaussian(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -46,10 +50,10 @@ def gaussian(images: Tensor, generator: torch.Generator) -> Tensor:
     return noise.to(images.device)
 
 
-def _length(vectors: Tensor) -> Tensor:
-    """Return the L2 length (B, 1, 1, 1) of each image."""
-    length: Tensor = torch.linalg.vector_norm(vectors, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
-    return length.to(vectors.dtype)
+def length(vectors: Tensor, order: float = 2) -> Tensor:
+    """Return the norm (B, 1, 1, 1) of each image, summed in float64."""
+    found: Tensor = torch.linalg.vector_norm(vectors, ord=order, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+    return found.to(vectors.dtype)
 
 
 def _project_linf(candidates: Tensor, images: Tensor, radius: Tensor) -> Tensor:
@@ -65,13 +69,13 @@ def _start_linf(images: Tensor, radius: Tensor, generator: torch.Generator) -> T
 
 def _direction_l2(gradient: Tensor) -> Tensor:
     """Normalise; tiny gradients count as much as large ones."""
-    return gradient / _length(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+    return gradient / length(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
 def _project_l2(candidates: Tensor, images: Tensor, radius: Tensor) -> Tensor:
     """Rescale to the ball, then clip to the box: feasible, though not the nearest feasible point."""
     difference = candidates - images
-    shrink = radius / _length(difference).clamp_min(torch.finfo(difference.dtype).tiny)
+    shrink = radius / length(difference).clamp_min(torch.finfo(difference.dtype).tiny)
     return (images + difference * shrink.clamp_max(1)).clamp(0, 1)
 
 
@@ -80,8 +84,10 @@ def _start_l2(images: Tensor, radius: Tensor, generator: torch.Generator) -> Ten
     return _project_l2(images + radius * _direction_l2(gaussian(images, generator)), images, radius)
 
 
-LINF: Final = Norm(direction=torch.sign, project=_project_linf, start=_start_linf, largest=1.0)
-L2: Final = Norm(direction=_direction_l2, project=_project_l2, start=_start_l2, largest=math.inf)  # grows with size
+LINF: Final = Norm(direction=torch.sign, project=_project_linf, start=_start_linf, largest=1.0, order=math.inf, dual=1)
+L2: Final = Norm(
+    direction=_direction_l2, project=_project_l2, start=_start_l2, largest=math.inf, order=2, dual=2
+)  # which grows with size
 NORMS: Final[Mapping[str, Norm]] = {"linf": LINF, "l2": L2}
 
 
