@@ -19,14 +19,7 @@ from trustseg.metrics import (
 )
 from trustseg.reporting import image_scores
 from trustseg.reporting.cell_tables import calibration_of, histograms_of
-from trustseg.reporting.image_scores import (
-    DICE,
-    ImageScores,
-    ValueTable,
-    area_weights,
-    values_under,
-    weighted_means,
-)
+from trustseg.reporting.image_scores import DICE, ImageScores, ValueTable, area_weights, values_under, weighted_means
 from trustseg.reporting.pixel_scores import (
     estimate,
     merge_bins,
@@ -163,20 +156,16 @@ def table() -> ValueTable:
     return ValueTable([f"{number:02d}" for number in range(40)], np.array([f"p{n % 11}" for n in range(40)]), values)
 
 
-def test_means_are_those_of_each_column_with_the_same_draws(table: ValueTable) -> None:
-    for column, found in enumerate(weighted_means(table, np.eye(3), draws=200)):
-        values = table.values[:, column]
-        expected = bootstrap_difference(values, np.zeros_like(values), table.patients, draws=200)
-        ends = (expected.value, expected.low, expected.high)
-        assert (found.value, found.low, found.high) == pytest.approx(ends, abs=1e-12)
-        assert found.count == len(table.images) - expected.undefined
-
-
-def test_a_difference_of_columns_is_paired(table: ValueTable) -> None:
-    table.values[np.isnan(table.values)] = 0.5
-    found = weighted_means(table, np.array([[1.0, -1.0, 0.0]]), draws=200)[0]
-    expected = bootstrap_difference(table.values[:, 0], table.values[:, 1], table.patients, draws=200)
-    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+@pytest.mark.parametrize("weight", [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, -1.0, 0.0]])
+def test_means_and_paired_differences_have_the_draws_of_a_bootstrap(table: ValueTable, weight: list[float]) -> None:
+    if -1.0 in weight:
+        table.values[np.isnan(table.values)] = 0.5
+    values = table.values[:, np.array(weight) != 0] @ np.array(weight)[np.array(weight) != 0]
+    found = weighted_means(table, np.array([weight]), draws=200)[0]
+    expected = bootstrap_difference(values, np.zeros_like(values), table.patients, draws=200)
+    ends = (expected.value, expected.low, expected.high)
+    assert (found.value, found.low, found.high) == pytest.approx(ends, abs=1e-12)
+    assert found.count == len(table.images) - expected.undefined
 
 
 def test_no_value_is_no_interval() -> None:
@@ -223,11 +212,8 @@ def test_merging_bins_keeps_totals_and_barely_moves_the_score() -> None:
     assert sums["bin"].to_list() == list(range(len(sums)))
     small = nause_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy())
     assert small == pytest.approx(float(nause_from_counts(count, wrong)), abs=2e-5)
-
-
-def test_merging_works_without_any_error() -> None:
-    frame = pl.DataFrame({"bin": [3, 9], "count": [5, 5], "wrong": [0, 0]})
-    assert merge_bins(frame)["bin"].to_list() == [0, 1]
+    without_error = pl.DataFrame({"bin": [3, 9], "count": [5, 5], "wrong": [0, 0]})
+    assert merge_bins(without_error)["bin"].to_list() == [0, 1]
 
 
 def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:
