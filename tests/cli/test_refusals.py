@@ -77,7 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 (f"data.path=films {FPN} model.encoder=mit_b0", "model.accept_noncommercial=true"),
                 (f"data.path=films {FPN} model.weights=nowhere.safetensors", "no weights file 'nowhere.safetensors'"),
                 ("data.path=one data.size=32", "'one' holds 1 image; training, validation and test need at least 3"),
-                ("data.path=lost data.size=32 data.fold=0", "vanish at 32x32"),
+                ("data.path=lost data.size=32 data.fold=0", "vanishes at 32x32"),
             )
         ),
         ("study training.epochs=3", "no study file"),
