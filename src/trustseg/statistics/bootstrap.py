@@ -8,7 +8,7 @@ left out and counted.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +21,9 @@ from trustseg.statistics.interval import (
     interval_of,
     percentile_interval,
     skewness_of,
-    t_quantile,
     wilson_interval,
 )
+from trustseg.statistics.ratio_draws import draw_ratio, studentised
 
 __all__ = [
     "bootstrap_contrast",
@@ -84,7 +84,7 @@ def bootstrap_difference(
         '0.25 [0.25, 0.25]'
     """
     first, second = as_columns(patients, first, second)
-    sums = _sums(first - second, np.ones_like(first), patients, draws, seed)
+    sums = draw_ratio(first - second, np.ones_like(first), patients, draws, seed)
     return percentile_interval(sums.value, sums.drawn, owner=sums.rows, undefined=sums.undefined, confidence=confidence)
 
 
@@ -108,7 +108,7 @@ def bootstrap_ratio(
         '0.667 [no interval]'
     """
     numerator, denominator = as_columns(patients, numerator, denominator)
-    sums = _sums(numerator, denominator, patients, draws, seed)
+    sums = draw_ratio(numerator, denominator, patients, draws, seed)
     value, drawn, rows, undefined = sums.value, sums.drawn, sums.rows, sums.undefined
     known = ~(np.isnan(numerator) | np.isnan(denominator))
     parts, wholes = numerator[known], denominator[known]
@@ -120,7 +120,7 @@ def bootstrap_ratio(
     if abs(skewness_of(drawn)) <= _SKEWED:
         found = percentile_interval(value, drawn, owner=rows, undefined=undefined, confidence=confidence)
     else:
-        found = interval_of(value, _studentised(sums), drawn, owner=rows, undefined=undefined, confidence=confidence)
+        found = interval_of(value, studentised(sums), drawn, owner=rows, undefined=undefined, confidence=confidence)
     if ((parts < bounds[0] * wholes) | (parts > bounds[1] * wholes)).any():
         return found
     low, high = np.clip((found.low, found.high), *bounds)
@@ -254,56 +254,3 @@ def bootstrap_contrast(
     whole = statistic(np.ones((1, len(owner))), np.ones((1, len(other))))
     owners = np.concatenate([owner, len(names) + other])
     return percentile_interval(float(whole[0]), np.concatenate(values), owner=owners)
-
-
-class _Sums(NamedTuple):
-    """A ratio of sums on all rows and in each draw (D,), and what it was made of.
-
-    ``above`` and ``below`` are sums by patient (P,), ``times`` how often each is drawn (D, P), ``rows`` the patient of
-    each row that is defined.
-    """
-
-    value: float
-    drawn: Floats
-    above: Floats
-    below: Floats
-    times: Floats
-    rows: Ints
-    undefined: int
-
-
-def _sums(numerator: Floats, denominator: Floats, patients: ArrayLike, draws: int, seed: int) -> _Sums:
-    names, owner, multiplicities = draw_patients(patients, draws, seed)
-    known = ~(np.isnan(numerator) | np.isnan(denominator))
-    rows = owner[known]
-    sums = [np.bincount(rows, part[known], minlength=len(names)) for part in (numerator, denominator)]
-    above, below = (part.astype(np.float64, copy=False) for part in sums)
-    times = multiplicities.astype(np.float64)  # products of whole numbers are slow
-    value, drawn = float(_divide(above.sum(), below.sum())), _divide(times @ above, times @ below)
-    return _Sums(value, drawn, above, below, times, rows, int((~known).sum()))
-
-
-def _studentised(sums: _Sums) -> Floats:
-    """Return draws whose percentiles are the bootstrap-t interval of a ratio of sums over patients.
-
-    A draw in which few large values are missing is too low and, at once, seems too exact: percentiles do not see that.
-
-    Reference:
-        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5. Deviation: no draw counts for more
-        standard errors than the t quantile with one degree of freedom.
-    """
-    value, drawn, above, below, times, *_ = sums
-    own = np.sqrt(np.sum((above - value * below) ** 2)) / below.sum()
-    squares = times @ above**2 - 2 * drawn * (times @ (above * below)) + drawn**2 * (times @ below**2)
-    errors = np.sqrt(np.maximum(squares, 0)) / (times @ below)
-    limit = t_quantile(1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        away = np.clip((drawn - value) / errors, -limit, limit)
-    return np.asarray(value - own * np.where(np.isnan(away) & ~np.isnan(drawn), 0.0, away))
-
-
-def _divide(above: ArrayLike, below: ArrayLike) -> Floats:
-    """Return the quotient, NaN where it is not finite."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quotient = np.true_divide(above, below)
-    return np.where(np.isfinite(quotient), quotient, np.nan)

@@ -61,14 +61,10 @@ class SegmentationModule(pl.LightningModule):
         options = config.adversarial
         measure = options.measure.beta if config.model.head == "beta" else options.measure.bernoulli
         self._score = {"selection": options.selection, "measure": measure, "aggregation": options.aggregation}
-        self.memory: ScoreMemory | None = None
-        if (
-            options.scores == "memory"
-            and options.selection != "none"
-            and selection_facts(options.selection).scores != "none"
-        ):
-            self.memory = ScoreMemory(images, refresh_epochs=options.refresh_epochs)
         attacks = options.selection != "none"
+        self.memory: ScoreMemory | None = None
+        if attacks and options.scores == "memory" and selection_facts(options.selection).scores != "none":
+            self.memory = ScoreMemory(images, refresh_epochs=options.refresh_epochs)
         self.free = FreePerturbation() if attacks and options.attack == FREE else None
         self._watching = config.training.watch and attacks and (options.attack == FREE or options.takes_one_step)
         self._validated: list[dict[str, Tensor]] = []
