@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 from tests.cli.conftest import Command, Outcome, command, films, one_sentence, train
@@ -70,7 +71,12 @@ def test_a_pack(command: Command, train: Callable[..., Outcome]) -> None:
     assert not re.search(r"https?:|src=|<script", texts[folder / "index.html"])
     links = re.findall(r'href="([^"]+)"', texts[folder / "index.html"])
     assert all((folder / link).is_file() for link in links)
-    assert "patients on more than one side of the split: 0 of" in (folder / "datasheet.md").read_text()
+    sheet = texts[folder / WRITTEN["datasheet"]]
+    assert re.findall(r"(\w+) on more than one side of the split: 0 of \d", sheet) == ["patients", "pictures"]
+    clean = pl.read_parquet("run/evaluation-test/records.parquet").filter(kind="clean")
+    share = clean["mask_px"] / clean["pixels"]
+    assert f"{len(share)} test images (evaluation-test), empty: {(share == 0).sum()}, 0% to 1%: " in sheet
+    assert f"20% to 100%: {(share >= 0.2).sum()}\n" in sheet
     assert "- policy.json sends " in (folder / "instructions_for_use.md").read_text().split("## Oversight")[1]
     again = command("evidence", "run")
     assert again.code == 2
