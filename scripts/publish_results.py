@@ -88,7 +88,8 @@ def _publish_pixels(cell: Path, target: Path, conditions: set[str]) -> None:
     for name in ("histograms.parquet", "calibration.parquet"):
         if not (cell / name).is_file():
             continue
-        table = pl.read_parquet(cell / name).filter(pl.col("condition").str.split("-").list.first().is_in(conditions))
+        asked = pl.col("condition").str.strip_chars_end("0123456789")  # overconfidence10 is asked for as overconfidence
+        table = pl.read_parquet(cell / name).filter(asked.is_in(conditions))
         if "measure" in table.columns:
             table = table.filter(measure=measure)
         patients = table["patient"].unique().to_list()

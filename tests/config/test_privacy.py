@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from trustseg.config import StudyConfig, load_study
 from trustseg.config.keys import annotation_of, known_keys
-from trustseg.config.privacy import command_without_folders, settings_without_folders, without_paths_of
+from trustseg.config.privacy import command_without_folders, settings_digest, settings_without_folders, without_paths_of
 
 PRIVATE = [
     "/home/anna/films",
@@ -57,6 +57,8 @@ def test_a_command_shows_last_names(way: str, path: str) -> None:
         ("grid=[{data.path: [/home/anna/films]}]", "grid=[{data.path: [films]}]"),
         ("adversarial.eps=4/255", "adversarial.eps=4/255"),
         ("evaluation.attacks=[{name: fgsm, eps: [1/255]}]", "evaluation.attacks=[{name: fgsm, eps: [1/255]}]"),
+        ("adversarial.attack={name: pgd, step_size: 1/255}", "adversarial.attack={name: pgd, step_size: 1/255}"),
+        ("grid=[{loss.beta: [{name: x, power: 1/3}]}]", "grid=[{loss.beta: [{name: x, power: 1/3}]}]"),
         ("evaluation.populations={icu: /home/anna/films", "evaluation.populations=..."),
         (str(Path.home()), "~"),
     ],
@@ -84,6 +86,15 @@ def test_a_study_shows_last_names(tmp_path: Path, path: str) -> None:
     study = load_study(tmp_path / "study.yaml")
     assert study.data.path == path
     assert "anna" not in str(settings_without_folders(study.model_dump(mode="json")))
+
+
+def test_fractions_among_options_count() -> None:
+    """They are no paths, so that two studies with other options have other digests."""
+    digests = [
+        settings_digest({"evaluation": {"attacks": [{"name": "pgd", "eps": [0.1], "step_size": size}]}})
+        for size in ("1/255", "2/255")
+    ]
+    assert digests[0] != digests[1]
 
 
 def test_without_paths_nothing_is_cut() -> None:

@@ -97,6 +97,12 @@ def test_a_name_with_options_reads_as_it_is_written(tmp_path: Path) -> None:
     assert kept.name == former
 
 
+def test_fractions_among_options_are_shown_whole(tmp_path: Path) -> None:
+    grid = {"adversarial.attack": [{"name": "pgd", "step_size": "1/255"}, {"name": "pgd", "step_size": "2/255"}]}
+    cells = cells_of(study(tmp_path, grid, "adversarial.selection=random"), data_digest="d")
+    assert [cell.variant for cell in cells] == ["attack=pgd(step_size=1/255)", "attack=pgd(step_size=2/255)"]
+
+
 def test_long_values_make_no_endless_names(tmp_path: Path) -> None:
     assert len(only(tmp_path, {"model.weights": ["long/" * 100]}).name) < 200
 

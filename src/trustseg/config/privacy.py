@@ -5,12 +5,13 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel
 
 from trustseg.config.keys import annotation_of, flattened
-from trustseg.config.section import PATH, is_marked
+from trustseg.config.section import OPTIONS, PATH, is_marked
 from trustseg.config.study import StudyConfig
 from trustseg.config.values import value_of
 from trustseg.errors import ConfigError
@@ -21,7 +22,8 @@ __all__ = ["command_without_folders", "last_name", "settings_digest", "settings_
 def settings_without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run or a study with every path cut to its last name.
 
-    Which keys hold paths, the schema says. A text under a key that it does not have is taken for a path.
+    Which keys hold paths, the schema says. A text under a key that it does not have is taken for a path, but for the
+    options of a loss, an attack and the like, which hold none: ``step_size: 1/255`` is a number.
 
     Example:
         >>> settings_without_folders({"data": {"path": "/home/anna/films/", "size": 64}})
@@ -83,14 +85,22 @@ def _paths(value: object, key: str) -> list[str]:
     return [value] if isinstance(value, str) and is_marked(annotation_of(StudyConfig, key), PATH) else []
 
 
-def _shown(value: Any, key: str) -> Any:  # noqa: ANN401 - whatever the YAML holds
-    if isinstance(value, Mapping):
-        return {name: _shown(inner, f"{key}.{name}") for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_shown(item, key) for item in value]
+def _shown(value: Any, key: str, *, is_option: bool = False) -> Any:  # noqa: ANN401 - whatever the YAML holds
     annotation = annotation_of(StudyConfig, key)
-    is_path = annotation is None or is_marked(annotation, PATH)
+    if isinstance(value, Mapping):
+        is_option = is_option or _takes_options(annotation)
+        return {name: _shown(inner, f"{key}.{name}", is_option=is_option) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item, key, is_option=is_option) for item in value]
+    is_path = not is_option if annotation is None else is_marked(annotation, PATH)
     return last_name(value) if isinstance(value, str) and is_path else value
+
+
+def _takes_options(annotation: object) -> bool:
+    """Return whether what a key holds, or each item of it, may have options: keys that the schema does not name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation.model_config.get("extra") == "allow"
+    return is_marked(annotation, OPTIONS) or any(map(_takes_options, get_args(annotation)))
 
 
 def _word(word: str) -> str:
