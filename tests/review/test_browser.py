@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+AXE = os.environ.get("TRUSTSEG_AXE")  # the file axe.min.js of the package axe-core
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
@@ -328,6 +330,8 @@ def test_the_page_fits_and_is_accessible(browser: "Chrome", folder: Path, tmp_pa
             _check(page, width)
         finally:
             browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    if not AXE:
+        pytest.skip("the page fits; accessibility was not checked, as TRUSTSEG_AXE names no axe.min.js of axe-core")
 
 
 def _in_view(page: ReviewPage, name: str) -> bool:
@@ -342,9 +346,8 @@ def _check(page: ReviewPage, width: int) -> None:
     root = "document.documentElement"
     assert browser.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth]")[0] <= width
     assert page.see("research-use").is_displayed()
-    axe = os.environ.get("TRUSTSEG_AXE")  # the file axe.min.js of the package axe-core
-    if axe:
-        browser.execute_script(Path(axe).read_text(encoding="utf-8"))
+    if AXE:
+        browser.execute_script(Path(AXE).read_text(encoding="utf-8"))
         found = browser.execute_async_script("axe.run().then(arguments[0])")["violations"]
         named = [(each["id"], each["impact"], [node["html"] for node in each["nodes"]]) for each in found]
         assert named == []
