@@ -16,7 +16,7 @@ from trustseg.reporting.detection import finder_table, population_tables
 from trustseg.reporting.image_scores import per_image, pooled_of
 from trustseg.reporting.report_data import Metric, collect
 from trustseg.reporting.results import load_results
-from trustseg.reporting.score_tables import shift
+from trustseg.reporting.score_tables import uncertainty_change_table
 from trustseg.reporting.tables import Table
 from trustseg.statistics import Interval
 
@@ -88,7 +88,7 @@ def test_published_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
     for metric, value in expected.items():
         assert evidence.score(variant, clean, metric).value == pytest.approx(value)
     assert pooled_of(per_image(results, variant, clean), union=True, draws=3).value == pytest.approx(0.2)
-    assert _values(shift(evidence), "detection") == {0.15}
+    assert _values(uncertainty_change_table(evidence), "detection") == {0.15}
     found = {"aurc": 0.11, "naurc": 0.14, "auroc": 0.15}
     assert {key: _values(finder_table(evidence), key) for key in found} == {key: {found[key]} for key in found}
     found = {"auroc": 0.15, "aupr": 0.16, "fpr95": 0.17}

@@ -25,13 +25,16 @@ __all__ = [
     "TableSchema",
     "check_pixels",
     "check_table",
+    "is_metric_column",
     "metric_column",
+    "metric_of_column",
     "model_of",
     "read_records",
     "read_table",
     "score_column",
 ]
 
+_METRIC: Final = "metric_"
 _TEXT: Final = Column("text")
 _UNIT: Final = Column(low=0, high=1, known=False)
 _POSITIVE: Final = Column(low=0, known=False, optional=True)
@@ -64,7 +67,7 @@ RECORDS: Final = TableSchema(
     },
     key=("image", "condition", "eps"),
     prefixes={
-        "metric_": Column(known=False),
+        _METRIC: Column(known=False),
         "u_": Column(known=False),
         "strength_": Column(low=0, known=False),
         "group_": Column("text", known=False),
@@ -128,7 +131,17 @@ def metric_column(metric: str) -> str:
         >>> metric_column("dice"), metric_column("surface_dice(tolerance=3)")
         ('dice', 'metric_surface_dice_tolerance3')
     """
-    return metric if metric in RECORDS.columns else f"metric_{slug(metric)}"
+    return metric if metric in RECORDS.columns else f"{_METRIC}{slug(metric)}"
+
+
+def is_metric_column(column: str) -> bool:
+    """Return whether a column of records holds one of the further metrics, whose names have a prefix."""
+    return column.startswith(_METRIC)
+
+
+def metric_of_column(column: str) -> str:
+    """Return the name of the metric in a column of records, with its options: the inverse of ``metric_column``."""
+    return column.removeprefix(_METRIC)
 
 
 def score_column(measure: str, aggregation: str) -> str:

@@ -16,7 +16,7 @@ from tests.reporting.given import CLEAN, EVIDENTIAL, odd_chart
 
 from trustseg.metrics import risk_coverage_curve as curve_of_tensors
 from trustseg.reporting import series
-from trustseg.reporting.charts import mean_risk_coverage, mean_sparsification, shift
+from trustseg.reporting.charts import mean_risk_coverage, mean_sparsification, uncertainty_change_chart
 from trustseg.reporting.drawing import draw_plotly, write_figure
 from trustseg.reporting.image_scores import ImageScores
 from trustseg.reporting.labels import texts_of
@@ -43,7 +43,7 @@ def test_epochs_are_counted_from_1(charts: dict[str, Chart]) -> None:
 
 def test_images_are_numbered_where_they_are_not_to_be_named(data: ReportData, charts: dict[str, Chart]) -> None:
     names = set(data.results.records["image"])
-    for chart, named in ((charts["shift"], True), (shift(data, names=False), False)):
+    for chart, named in ((charts["shift"], True), (uncertainty_change_chart(data, names=False), False)):
         texts = {text for panel in chart.panels for line in panel.lines for text in line.texts}
         assert texts
         assert (texts <= names) == named

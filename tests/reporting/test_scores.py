@@ -124,7 +124,7 @@ def test_shift_by_hand() -> None:
         for condition, eps, us in (("clean", 0.0, (0.1, 0.2, 0.3)), ("pgd", 0.01, (0.4, 0.1, 0.3)))
         for image, u in zip("xyz", us, strict=True)
     ]
-    found = image_scores.uncertainty_shift(bare_results(rows), "a", ("pgd", 0.01), "u")
+    found = image_scores.uncertainty_change(bare_results(rows), "a", ("pgd", 0.01), "u")
     # Of the nine pairs (attacked, clean): 0.4 wins 3, 0.1 ties one, 0.3 wins 2 and ties one.
     expected = {"change": 0.2 / 3, "share_lower": 1 / 3, "detection": 6 / 9}
     assert {name: value.value for name, value in found.items()} == pytest.approx(expected)

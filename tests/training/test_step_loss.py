@@ -27,7 +27,7 @@ from trustseg.training.step_loss import (
     StepLoss,
     pixel_weights,
     require_finite,
-    rows_of,
+    select_rows,
     step_loss,
     weighted_mean,
 )
@@ -82,7 +82,7 @@ def test_mixed_by_hand() -> None:
 
 def test_alignments_by_hand() -> None:
     mixed, belief = appended(), belief_of("beta")
-    clean, attacked = rows_of(belief, torch.tensor([1, 2])), rows_of(belief, slice(3, None))
+    clean, attacked = select_rows(belief, torch.tensor([1, 2])), select_rows(belief, slice(3, None))
     options = AlignmentConfig(kl_weight=2.0, squared_weight=3.0, cross_entropy_weight=4.0, strength_weight=5.0)
     evidence = partial(evidence_alignment, clean, attacked, squared_weight=3, cross_entropy_weight=4)
     expected = {
@@ -118,7 +118,7 @@ def test_weighted_pixels_by_hand() -> None:
     """Cross-entropy alone: the weighted mean of the pixels' losses."""
     mixed, belief = appended(), belief_of("bernoulli")
     labels = LabelLoss("binary_cross_entropy", region_weight=0.0)
-    attacked = rows_of(belief, slice(3, None))
+    attacked = select_rows(belief, slice(3, None))
     weights = pixel_weights(attacked, mixed.masks[3:], kind="entropy", share=1.0)
     odds = (2 * mixed.masks[3:] - 1) * attacked.log_odds
     expected = (weights * torch.nn.functional.softplus(-odds)).flatten(1).mean(1)

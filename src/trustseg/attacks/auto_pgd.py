@@ -10,7 +10,7 @@ from trustseg.attacks.contract import Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import OBJECTIVES, Objective, cross_entropy, find_objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
-from trustseg.attacks.search import Model, Search, budget_of, require_steps, where_images
+from trustseg.attacks.search import Model, Search, eps_of, require_steps, where_images
 from trustseg.errors import ShapeError
 
 __all__ = ["apgd", "checkpoints", "find_judge", "staged"]
@@ -113,7 +113,7 @@ def staged(
         for (factor, _), length in zip(STAGES, lengths, strict=True):
             search = final
             if factor > 1:  # the points of a wider ball are starts, not results
-                wide = factor * budget_of(final)
+                wide = factor * eps_of(final)
                 search = Search(model, images, masks, eps=wide, objective=objective, keep_best=True, largest=math.inf)
             points = geometry.project(points, search.images, search.radius)
             if length > 0:

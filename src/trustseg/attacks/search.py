@@ -16,7 +16,7 @@ __all__ = [
     "Search",
     "areas",
     "ascend",
-    "budget_of",
+    "eps_of",
     "harm",
     "require_generator",
     "require_steps",
@@ -178,7 +178,7 @@ class Search:
         self._value = torch.where(better, values, self._value)
 
 
-def budget_of(search: Search) -> Tensor:
+def eps_of(search: Search) -> Tensor:
     """Return the budget of an attack as ``eps`` of another: (B,) or (B, 1, H, W)."""
     return search.radius.flatten() if search.radius.shape[1:].numel() == 1 else search.radius
 

@@ -4,7 +4,7 @@ One attack that fails is no evidence of robustness; of several different ones, e
 harmed it most, not by the one that harmed the average image most.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -19,14 +19,14 @@ from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective, find_objective
 from trustseg.attacks.presets import Member, Preset, members_of
 from trustseg.attacks.projections import LINF
-from trustseg.attacks.search import Model, Search, budget_of, harm
+from trustseg.attacks.search import Model, Search, eps_of, harm
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import counted, counted_mean
+from trustseg.progress import ProgressCallback
 
 __all__ = ["Strongest", "ensemble", "strongest"]
 
-Report = Callable[[int, int], None]  # members done, members in all
 
 LARGEST_MEAN_ODDS: Final = 32.0
 """Largest mean |log-odds| of a clean image that members meet; beyond it, losses hardly see a pixel that is right."""
@@ -59,7 +59,7 @@ def ensemble(
     surrogates: Sequence[Model] = (),
     candidates: Sequence[Tensor] = (),
     generator: torch.Generator | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Tensor:
     """Return the images of ``strongest``, which describes the arguments: each in its most harmful version.
 
@@ -70,8 +70,17 @@ def ensemble(
     Reference:
         As ``strongest``.
     """
-    find = partial(strongest, preset=preset, surrogates=surrogates, candidates=candidates)
-    return find(model, images, masks, eps=eps, generator=generator, report=report).images
+    return strongest(
+        model,
+        images,
+        masks,
+        eps=eps,
+        preset=preset,
+        surrogates=surrogates,
+        candidates=candidates,
+        generator=generator,
+        report=report,
+    ).images
 
 
 def strongest(
@@ -84,7 +93,7 @@ def strongest(
     surrogates: Sequence[Model] = (),
     candidates: Sequence[Tensor] = (),
     generator: torch.Generator | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Strongest:
     """Return the most harmful version of each image over the members of a preset, and which member found it.
 
@@ -145,7 +154,7 @@ class _Worst:
             search = Search(model, images, masks, eps=eps, objective="margin", keep_best=False)
             belief = search.belief(search.images)
         self.clean, self.masks, self.radius = search.images, search.masks, search.radius
-        self.budget = budget_of(search)
+        self.budget = eps_of(search)
         self.evidential = isinstance(belief, Beta)
         odds = counted_mean(belief.log_odds.abs(), counted(self.masks), empty=0.0)
         self.temperature = (odds / LARGEST_MEAN_ODDS).clamp_min(1).view(-1, 1, 1, 1)

@@ -40,11 +40,11 @@ from trustseg.models import BeliefModel
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.labels import CLEAN
 
-__all__ = ["Report", "Rows", "batch_of", "measure_changed", "measure_clean", "pass_times", "rows_to_audit"]
+__all__ = ["Rows", "StageCallback", "batch_of", "measure_changed", "measure_clean", "pass_times", "rows_to_audit"]
 
 Rows = NDArray[np.int64]
-Report = Callable[[str, int, int], None]
-"""Told of a stage, the steps that are done and those in all."""
+StageCallback = Callable[[str, int, int], None]
+"""Called with a stage, the steps done and those in all."""
 
 _AGGREGATIONS: Final = ("soft_dice_confidence", "mean", "quantile_mean", "foreground_mean")
 _TIMED: Final = 4  # images in the batch that is timed
@@ -80,7 +80,7 @@ def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool
     return rows
 
 
-def measure_clean(subject: Subject, rows: Rows, folder: Path, *, report: Report) -> Evidence:
+def measure_clean(subject: Subject, rows: Rows, folder: Path, *, report: StageCallback) -> Evidence:
     """Return what is found on unchanged images, with a deferral policy fitted on half of the patients."""
     config, tell = _config(subject), partial(report, "clean images")
     if subject.model is None:
@@ -161,7 +161,7 @@ def measure_changed(
     folder: Path,
     *,
     metrics: Sequence[str],
-    report: Report,
+    report: StageCallback,
 ) -> Evidence:
     """Return the evidence with what is found on changed images, and when the model is run in other ways.
 
@@ -174,7 +174,7 @@ def measure_changed(
     chosen = rows if plan.images >= len(rows) else rows[drawn_cases(pack.index[rows.tolist()], plan.images)]
     reference = pack if has_masks else _with_predictions(model, pack, chosen)
     config = _config(subject, plan, metrics)
-    fitted = _rows_of(pack, rows, evidence.fitted_on)[:_CALIBRATION]
+    fitted = _rows_of_patients(pack, rows, evidence.fitted_on)[:_CALIBRATION]
     aims = any(attack.name not in ("pgd", "fgsm", "ensemble", "square") for attack in config.attacks)
     if plan.shifts or plan.attacks:
         tell = partial(report, "shifts and attacks")
@@ -225,7 +225,7 @@ def _head(subject: Subject) -> str:
     return "bernoulli" if subject.model is None else subject.model.spec.head
 
 
-def _rows_of(pack: Pack, rows: Rows, patients: frozenset[str]) -> Rows:
+def _rows_of_patients(pack: Pack, rows: Rows, patients: frozenset[str]) -> Rows:
     names = pack.index["patient"].gather(rows.tolist()).is_in(list(patients))
     return np.asarray(rows[names.to_numpy()])
 

@@ -34,7 +34,7 @@ _BUDGETS: Final = {"pgd": _LADDER, "fgsm": _LADDER}
 _FEWEST: Final = 16  # images: with fewer, a condition is not worth its time
 _UNITS: Final = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
 _CHECKED: Final = 8  # images for the search of the smallest budgets, and for the masking checks
-_SEARCHED: Final = 10 * 20 * 3  # gradient steps an image: six budgets and four halvings, 20 steps, 3 objectives
+_SEARCHED: Final = 10 * 20 * 3  # gradient steps per image: six budgets and four halvings, 20 steps, 3 objectives
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def audit(
     allow_training_patients: bool = False,
     pictures: bool = True,
     draws: int = 2000,
-    report: measuring.Report | None = None,
+    report: measuring.StageCallback | None = None,
 ) -> Audit:
     """Audit a model, or predictions alone, against requirements; write a page, tables and figures.
 

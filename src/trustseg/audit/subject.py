@@ -14,7 +14,6 @@ from trustseg.config import DataConfig
 from trustseg.config.loading import data_of_run
 from trustseg.data import Pack, open_dataset
 from trustseg.data.batches import PackRows, as_images
-from trustseg.data.decode import Progress
 from trustseg.data.resizing import Fit
 from trustseg.data.training_record import (
     TrainingRecord,
@@ -27,6 +26,7 @@ from trustseg.evaluation import SizedModel, as_belief_model, hash_of_model, is_o
 from trustseg.evaluation.gallery import gallery_rows
 from trustseg.export import ExportedBelief, is_exported, open_exported
 from trustseg.models import BeliefModel
+from trustseg.progress import ProgressCallback
 
 __all__ = ["ModelOptions", "Subject", "open_subject"]
 
@@ -81,7 +81,7 @@ class Subject:
 
 
 def open_subject(
-    source: object, data: Path | str | Pack, options: ModelOptions, *, progress: Progress | None = None
+    source: object, data: Path | str | Pack, options: ModelOptions, *, progress: ProgressCallback | None = None
 ) -> Subject:
     """Return what is audited, with the images that it is audited on.
 
@@ -110,7 +110,7 @@ def open_subject(
     return _of_foreign(source, options, opened)
 
 
-def _opened(data: Path | str | Pack, options: ModelOptions, progress: Progress | None, **settings: Any) -> Pack:  # noqa: ANN401 - those of open_dataset
+def _opened(data: Path | str | Pack, options: ModelOptions, progress: ProgressCallback | None, **settings: Any) -> Pack:  # noqa: ANN401 - those of open_dataset
     """Return the images at the size that the options or a model ask for."""
     if isinstance(data, Pack):
         return data

@@ -1,7 +1,7 @@
 """``trustseg audit``: any model, or its predictions alone, against requirements."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +12,11 @@ from trustseg.cli.display import print_table, say
 from trustseg.cli.options import AllowSeen, output_option
 from trustseg.cli.progress import progress_of
 from trustseg.errors import ConfigError
+from trustseg.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from trustseg.audit import Audit
-    from trustseg.audit.measuring import Report
+    from trustseg.audit.measuring import StageCallback
 
 __all__ = ["audit"]
 
@@ -133,10 +134,10 @@ def _conventions(settings: list[str]) -> dict[str, object]:
 
 
 @contextmanager
-def _stages() -> Iterator["Report"]:
+def _stages() -> Iterator["StageCallback"]:
     """Yield what an audit calls with its stage and steps: each stage has a progress display of its own."""
     with ExitStack() as last:
-        shown: dict[str, Callable[[int, int], None]] = {}
+        shown: dict[str, ProgressCallback] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in shown:

@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trustseg.cli.display import say
+from trustseg.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from trustseg.study.runner import CellStatus
 
 __all__ = ["Lines", "duration", "progress_of", "watched_study"]
 
-Report = Callable[[int, int], None]
 
 _SECONDS = 30  # without a line, no longer than that while something happens
 _INSTANT = 2  # seconds; a tenth of the way that took less gets no line
 
 
 @contextmanager
-def progress_of(label: str, *, each: bool = False) -> Iterator[Report]:
+def progress_of(label: str, *, each: bool = False) -> Iterator[ProgressCallback]:
     """Yield what a command calls with the steps that are done and those in all.
 
     ``label`` is what is being done; ``each`` step, such as an epoch, may get a line where stderr is no terminal.

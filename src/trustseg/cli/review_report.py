@@ -17,7 +17,7 @@ def print_summary(found: Mapping[str, Any]) -> None:
     if found["readers"]:
         header = (
             *("reader", "decided", "accept", "edit", "reject", "overrides", "settled"),
-            *("minutes a case", "rated as the mask"),
+            *("minutes per case", "rated as the mask"),
         )
         print_table(header, [_reader(reader) for reader in found["readers"]], width=140)
     for pair in found["agreement"]:

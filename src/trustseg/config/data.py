@@ -11,8 +11,8 @@ from trustseg.errors import ConfigError
 if TYPE_CHECKING:
     from trustseg.data import Pack
     from trustseg.data.cases import Declared
-    from trustseg.data.decode import Progress
     from trustseg.data.intensity import IntensityScale
+    from trustseg.progress import ProgressCallback
 
 __all__ = ["DataConfig", "open_images"]
 
@@ -96,7 +96,7 @@ def open_images(
     *,
     path: Path | str | None = None,
     scale: "IntensityScale | None" = None,
-    progress: "Progress | None" = None,
+    progress: "ProgressCallback | None" = None,
 ) -> "Pack":
     """Return the pack that the section ``data`` of a configuration describes.
 

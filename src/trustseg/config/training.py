@@ -6,7 +6,9 @@ from pydantic import Field, model_validator
 
 from trustseg.config.section import FolderOrFile, NameWithOptions, Section
 
-__all__ = ["LossConfig", "ModelConfig", "TrainingConfig"]
+__all__ = ["LossConfig", "ModelConfig", "Monitor", "TrainingConfig"]
+
+Monitor = Literal["clean", "robust", "both", "last"]
 
 
 class ModelConfig(Section):
@@ -78,7 +80,7 @@ class TrainingConfig(Section):
     )
     validation_every: int = Field(5, ge=1, description="epochs between validations; the last epoch is always validated")
     validation_steps: int = Field(10, ge=1, description="PGD steps of the robust validation")
-    monitor: Literal["clean", "robust", "both", "last"] = Field(
+    monitor: Monitor = Field(
         "both",
         description="how the epoch is selected: by validation Dice, clean, under PGD at full eps (robust) or their "
         "mean (both; clean if nothing is attacked); last: the last epoch",

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -35,7 +34,7 @@ Residence = Literal["auto", "gpu", "ram", "mmap"]
 
 SHARE: Final = 0.5  # of the GPU's free memory; the network needs the rest
 CHUNK: Final = 256  # images copied at a time, so that the host holds no second copy of the pack
-MEGABYTE: Final = 2**20
+_MEGABYTE: Final = 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -69,13 +68,13 @@ def cache_pack(pack: Pack, residence: Residence, *, device: torch.device) -> Pac
     torch.cuda.empty_cache()  # else what this process keeps for later would count as taken
     needed, free = _bytes(pack), torch.cuda.mem_get_info(device)[0]
     if needed <= SHARE * free:
-        with suppress(ConfigError):  # where another process took that memory meanwhile
+        try:
             return _copied(pack, device)
-    _log.warning(
-        "the images take %d MB, more than half of the %d MB that are free on the GPU; they are read from the pack",
-        needed // MEGABYTE,
-        free // MEGABYTE,
-    )
+        except ConfigError:  # another process took that memory meanwhile
+            reason = "but copying them to the GPU ran out of memory"
+    else:
+        reason = f"more than half of the {free // _MEGABYTE} MB that are free on the GPU"
+    _log.warning("the images take %d MB, %s; they are read from the pack", needed // _MEGABYTE, reason)
     return pack
 
 
@@ -135,7 +134,7 @@ def pack_loader(
     Args:
         pack: where images and masks are.
         rows: indices into the pack.
-        batch_size: images a batch; a shuffled loader leaves out a last batch of another size if there is a full one.
+        batch_size: images per batch; a shuffled loader leaves out a last batch of another size if there is a full one.
         shuffle_seed: seed of the order; ``None`` keeps the order of ``rows``.
     """
     dataset = PackRows(pack, rows)
@@ -174,7 +173,7 @@ def _copied(pack: Pack, device: torch.device) -> CachedPack:
             raise
         place = "gpu" if device.type != "cpu" else "ram"
         raise ConfigError(
-            f"data.residence={place} needs {_bytes(pack) // MEGABYTE} MB, more than is free; set data.residence=mmap"
+            f"data.residence={place} needs {_bytes(pack) // _MEGABYTE} MB, more than is free; set data.residence=mmap"
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from trustseg.data.cases import Case, Declared, Finding, Listing, Severity, findings_of
-from trustseg.data.decode import Channels, Progress, in_threads, two_passes
+from trustseg.data.decode import Channels, in_threads, two_passes
 from trustseg.data.findings import content_findings, image_notes, mask_notes
 from trustseg.data.intensity import decide_scale
 from trustseg.data.inventory import is_placeholder
@@ -25,6 +25,7 @@ from trustseg.data.pairing import stem_of
 from trustseg.data.patients import is_lateral, patient_findings, with_patients_of_files
 from trustseg.data.resizing import Fit
 from trustseg.errors import TrustsegError
+from trustseg.progress import ProgressCallback
 from trustseg.text import first_of, plural
 
 __all__ = ["CheckReport", "check_dataset", "passed_over_findings"]
@@ -88,7 +89,7 @@ def check_dataset(
     size: int = 224,
     channels: Channels = 1,
     fit: Fit = "squash",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CheckReport:
     """Decode every image and mask of a dataset once and report what is there and what is wrong."""
     listing = find_cases(path, declared)
@@ -153,7 +154,11 @@ def _check_case(case: Case) -> tuple[CaseScan | None, Finding | None]:
 
 
 def _with_references(
-    scans: Sequence[CaseScan | None], options: PackOptions, *, undecided: Container[Path], progress: Progress | None
+    scans: Sequence[CaseScan | None],
+    options: PackOptions,
+    *,
+    undecided: Container[Path],
+    progress: ProgressCallback | None,
 ) -> tuple[list[CaseScan], list[Finding]]:
     """Return the cases that are there with what their masks hold, read as one encoding, and what is to say of it.
 

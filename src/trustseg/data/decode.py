@@ -31,12 +31,11 @@ from trustseg.data.picture import (
     warnings_of,
 )
 from trustseg.errors import DataError, MissingFileError
+from trustseg.progress import ProgressCallback
 
-__all__ = ["Channels", "DeepImage", "Progress", "in_threads", "read_depth", "read_image", "read_mask", "two_passes"]
+__all__ = ["Channels", "DeepImage", "in_threads", "read_depth", "read_image", "read_mask", "two_passes"]
 
 Channels = Literal[1, 3]
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
 
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF")  # TIFF and DICOM have modules of their own
 _KNOWN: Final = "PNG, JPEG, BMP, TIFF, GIF and DICOM images"
@@ -110,14 +109,16 @@ def read_depth(path: Path, *, white: int | None) -> DeepImage | None:
     return DeepImage(pixels, 1.0, 0.0, 0.0, bright, picture.inverted, picture.sha256)
 
 
-def two_passes(progress: Progress | None) -> tuple[Progress | None, Progress | None]:
+def two_passes(progress: ProgressCallback | None) -> tuple[ProgressCallback | None, ProgressCallback | None]:
     """Return what counts the first and the second of two passes over the same images as one."""
     if progress is None:
         return None, None
     return lambda done, total: progress(done // 2, total), lambda done, total: progress((total + done) // 2, total)
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, progress: Progress | None) -> list[Result]:
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], *, progress: ProgressCallback | None
+) -> list[Result]:
     """Return ``work(item)`` of every item in order; decoding leaves Python's lock, so threads use all cores."""
     results: list[Result] = []
     with ThreadPoolExecutor() as pool:

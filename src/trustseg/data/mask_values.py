@@ -100,7 +100,7 @@ def _range_of(part: object) -> tuple[int, int]:
 
 
 def values_of(picture: Picture) -> npt.NDArray[np.int32]:
-    """Return one number per pixel: the grey value, or 0x1000000 + 0xRRGGBB for a real colour of 8 bits a channel."""
+    """Return one number per pixel: the grey value, or 0x1000000 + 0xRRGGBB for a real colour of 8 bits per channel."""
     pixels = picture.pixels
     if pixels.ndim == 2:
         return pixels.astype(np.int32)

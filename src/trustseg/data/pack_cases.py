@@ -14,7 +14,7 @@ import polars as pl
 from PIL import Image
 
 from trustseg.data.cases import Case
-from trustseg.data.decode import Progress, in_threads, read_image, read_mask
+from trustseg.data.decode import in_threads, read_image, read_mask
 from trustseg.data.intensity import ImageScan, IntensityScale, render, scan_image
 from trustseg.data.mask_encoding import MaskScan, apply_encoding, scan_mask, union
 from trustseg.data.mask_values import MaskEncoding
@@ -23,6 +23,7 @@ from trustseg.data.pack import GROUP, SCHEMA, PackOptions
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import IGNORED, resize_image, resize_mask
 from trustseg.errors import DataError
+from trustseg.progress import ProgressCallback
 
 __all__ = [
     "CaseScan",
@@ -131,7 +132,7 @@ def write_cases(
     *,
     scale: IntensityScale,
     encoding: MaskEncoding,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> list[CaseScan]:
     """Write ``images.npy``, ``masks.npy`` and ``native.parquet``; return the scans with what the masks hold.
 

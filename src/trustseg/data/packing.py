@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trustseg.data.cases import Declared, Listing
-from trustseg.data.decode import Channels, Progress, in_threads, two_passes
+from trustseg.data.decode import Channels, in_threads, two_passes
 from trustseg.data.findings import image_notes, mask_notes, summaries_for_pack
 from trustseg.data.intensity import IntensityScale, decide_scale
 from trustseg.data.layouts import usable_cases
@@ -21,6 +21,7 @@ from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, t
 from trustseg.data.patients import with_patients_of_files
 from trustseg.data.resizing import Fit
 from trustseg.errors import DataError, MissingFileError, misfortune
+from trustseg.progress import ProgressCallback
 from trustseg.text import plural
 
 __all__ = ["open_dataset", "write_pack"]
@@ -39,7 +40,7 @@ def open_dataset(
     declared: Declared | None = None,
     scale: IntensityScale | None = None,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Pack:
     """Return a dataset as a pack: a pack as it is, anything else packed once into a cache.
 
@@ -89,7 +90,7 @@ def write_pack(
     fit: Fit = "squash",
     mask_values: MaskValues | None = None,
     declared: Declared | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Pack:
     """Decode a dataset, write it as a pack to a new folder and return that; only its owner can read it.
 
@@ -111,7 +112,7 @@ def _build(
     source: Path,
     options: PackOptions,
     scale: IntensityScale | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> Pack:
     """Write the pack next to its target, rename it into place and return it."""
     first, second = two_passes(progress)

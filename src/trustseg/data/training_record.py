@@ -1,4 +1,4 @@
-"""What is stored beside a model of its training data, so that other data are read alike and no leak is measured.
+"""Records of a model's training data: preprocessing, and hashed patients and images to detect leakage.
 
 ``data.json`` says how image files became arrays, ``splits.json`` which patients and pictures the model has seen.
 

@@ -1,6 +1,6 @@
 """Beliefs of a model about images as they are, batch by batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from trustseg.data import Pack
 from trustseg.data.batches import as_images, pack_loader
 from trustseg.data.splits import Indices
 from trustseg.models import BeliefModel
+from trustseg.progress import ProgressCallback
 from trustseg.uncertainty import MEASURES, require_given
 
 __all__ = ["beliefs_of", "uncertainty_of"]
@@ -22,7 +23,7 @@ def beliefs_of(
     *,
     batch_size: int,
     device: str = "cpu",
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> Iterator[tuple[Belief, Tensor]]:
     """Yield the belief about each batch of the given rows, and their reference masks, without gradients, on the CPU.
 

@@ -1,7 +1,7 @@
-"""One row an image and condition, and small histograms that merge by adding: all that statistics and reports read."""
+"""One row per image and condition, and small histograms that merge by adding: all that statistics and reports read."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from trustseg.evaluation.resuming import fingerprint_of, is_finished
 from trustseg.files import write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
+from trustseg.progress import ProgressCallback
 from trustseg.shifts import SHIFT_TABLE_VERSION
 from trustseg.tables import read_parquet, write_parquet
 
@@ -42,11 +43,11 @@ def evaluate(
     labels: Mapping[str, str | int] | None = None,
     seed: int = 0,
     device: str = "cpu",
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> Path:
     """Measure a model on some images of a pack under every condition of ``config``; return the folder of the tables.
 
-    Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty) and
+    Writes ``records.parquet`` (a row per image and condition), ``histograms.parquet`` (pixel errors by uncertainty) and
     ``calibration.parquet`` (reliability counts), both by group of patients (``patient_groups``), into ``folder``, then
     ``evaluation.json``, which says what they were made of, so that the same evaluation is not repeated, by which model
     (``hash_of_model``), and what a prediction costs (``cost_of``). With calibration rows, their clean records

@@ -64,7 +64,7 @@ def masking_checks(
 ) -> list[MaskingCheck]:
     """Return what every check of ``CHECKS`` finds on a few images.
 
-    Costs about ``PASSES`` passes an image forward and backward, and ``square_steps`` forward.
+    Costs about ``PASSES`` passes per image forward and backward, and ``square_steps`` forward.
 
     Args:
         model: any callable from images to a belief; it is left as found.

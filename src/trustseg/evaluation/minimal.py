@@ -1,7 +1,6 @@
 """The smallest budget that breaks each image, as brackets in a table."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from trustseg.files import write_json
 from trustseg.masks import counted, filled
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
+from trustseg.progress import ProgressCallback
 from trustseg.tables import read_parquet, write_parquet
 
 __all__ = ["MINIMAL_OBJECTIVES", "write_minimal"]
@@ -45,7 +45,7 @@ def write_minimal(
     folder: Path,
     *,
     device: str = "cpu",
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> None:
     """Write ``minimal.parquet`` into a folder: between which budgets the Dice of each image falls to tau.
 

@@ -6,7 +6,7 @@ and images are predicted one by one: the proof asks for the same mechanism in bo
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from trustseg.evaluation.beliefs import uncertainty_of
 from trustseg.evaluation.frames import areas_in, frame_columns, image_scores
 from trustseg.metrics import dice, overlap_counts
 from trustseg.models import BeliefModel
+from trustseg.progress import ProgressCallback
 from trustseg.randomness import derive_seed
 from trustseg.records import score_column
 from trustseg.tables import read_csv
@@ -62,7 +63,7 @@ def noisy_records(
     aggregation: str,
     draws: int = 1,
     device: str = "cpu",
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> pl.DataFrame:
     """Return a record of each image and noisy draw of it.
 

@@ -88,7 +88,7 @@ class PixelSums:
             sums.index_add_(0, members, (counts * UNIT).round().long())
 
     def histograms(self, condition: Condition) -> pl.DataFrame:
-        """Return a row a measure, group and bin that holds a pixel."""
+        """Return a row per measure, group and bin that holds a pixel."""
         frames = [pl.DataFrame(schema=_HISTOGRAMS)]
         for measure, sums in self._errors.items():
             filled = sums[0].nonzero().flatten()
@@ -103,7 +103,7 @@ class PixelSums:
         return pl.concat(frames)
 
     def calibration(self, condition: Condition) -> pl.DataFrame:
-        """Return a row a region, group and bin of the probability, empty bins included."""
+        """Return a row per region, group and bin of the probability, empty bins included."""
         sums = self._reliability.cpu().numpy() / UNIT
         region, group, bin_ = (index.ravel() for index in np.indices(sums.shape[:-1]))
         count, probability, reference = sums.reshape(-1, 3).T

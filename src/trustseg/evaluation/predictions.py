@@ -1,7 +1,7 @@
 """The tables of an evaluation from predictions alone, without the model that made them."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from trustseg.evaluation.records import TABLES, Recorder
 from trustseg.files import write_json
 from trustseg.masks import compact, ignoring
 from trustseg.metrics import dice
+from trustseg.progress import ProgressCallback
 from trustseg.tables import write_parquet
 
 __all__ = ["evaluate_predictions", "fitted_map"]
@@ -40,7 +41,7 @@ def evaluate_predictions(
     config: EvaluationConfig,
     folder: Path,
     *,
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> str:
     """Write the tables that ``evaluate`` writes of clean images, and return a hash of all predictions.
 

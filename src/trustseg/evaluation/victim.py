@@ -15,7 +15,7 @@ from trustseg.randomness import derived_generator
 __all__ = ["SQUARE_QUERIES", "MaskingCheck", "Victim", "judged", "not_run"]
 
 SQUARE_QUERIES: Final = 2000
-"""Queries of the Square attack an image; a few hundred find next to nothing."""
+"""Queries of the Square attack per image; a few hundred find next to nothing."""
 
 Status = Literal["ok", "suspicious", "not_run"]
 

@@ -57,7 +57,7 @@ class Written:
     change: Change | None
 
     def facts(self) -> list[str]:
-        """Return format, size and time, a line each."""
+        """Return format, size and time, one line each."""
         side = self.model.description.size
         form = f"ONNX, opset {OPSET}" if self.path.suffix.lower() == ".onnx" else "torch.export"
         return [

@@ -26,7 +26,15 @@ from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Panel, chart, curve, without
 from trustseg.statistics import Interval
 
-__all__ = ["CHARTS", "head_curve", "head_panels", "mean_risk_coverage", "risk_panels", "shift", "up_to_the_highest"]
+__all__ = [
+    "CHARTS",
+    "head_curve",
+    "head_panels",
+    "mean_risk_coverage",
+    "risk_panels",
+    "uncertainty_change_chart",
+    "up_to_the_highest",
+]
 
 _MOST_POINTS: Final = 200
 _REMOVED: Final = np.linspace(0.0, 0.99, 100)  # shares of pixels
@@ -183,7 +191,7 @@ def reliability(data: ReportData) -> Chart:
     return chart("reliability", panels, target=target)
 
 
-def shift(data: ReportData, *, names: bool = True) -> Chart:
+def uncertainty_change_chart(data: ReportData, *, names: bool = True) -> Chart:
     """Return image uncertainty under the headline attack against clean, one panel for each head and measure.
 
     Images are named, or numbered.
@@ -191,7 +199,7 @@ def shift(data: ReportData, *, names: bool = True) -> Chart:
     images = data.results.records["image"].unique(maintain_order=True)
     texts = {image: image if names else f"image {number}" for number, image in enumerate(images, start=1)}
     drawn: dict[tuple[str, str], list[Line]] = {}
-    for variant in data.shifted:
+    for variant in data.attacked_variants:
         column = data.columns[variant]
         clean, attacked = (
             per_image(data.results, variant, condition).select("image", column) for condition in data.compared

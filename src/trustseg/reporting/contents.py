@@ -59,7 +59,10 @@ def build_contents(
     """
     tables = [build(data) for build in _TABLES]
     report(1)
-    drawn = [charts.shift(data, names=names), *(build(data) for build in (*charts.CHARTS, robustness.worst_case_chart))]
+    drawn = [
+        charts.uncertainty_change_chart(data, names=names),
+        *(build(data) for build in (*charts.CHARTS, robustness.worst_case_chart)),
+    ]
     report(2)
     deferrals, brackets = read_deferrals(data), read_brackets(data.results)
     tables += [*deferral_tables(data, deferrals), unnoticed(data, deferrals), subgroups(data, deferrals)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from trustseg.deferral.ranking import AURC
 from trustseg.metrics import nause_from_counts
@@ -212,10 +212,10 @@ def _image_ranking(results: Results, first: Side, second: Side, condition: Condi
     if pairs.is_empty():
         return _undefined()
     patients = _patients(pairs)["patient"].to_numpy()
-    names, weights = _weights(patients, results.draws)
+    weights_of = _weights(patients, results.draws)
     columns = []
     for _, rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
-        drawn = weights[:, np.searchsorted(names, np.char.lower(patients_of(rows)))]
+        drawn = weights_of(patients_of(rows))
         one, other = (AURC(drawn, numbers(rows, f"risk{end}"), numbers(rows, f"u{end}")) for end in ("", "_second"))
         columns.append(one - other)
     return _compared(columns, patients)
@@ -249,18 +249,18 @@ def _of_pixels(
         if not held or (shared and held != shared):  # seeds that tested other patients are not comparable
             continue
         shared = held
-        names, weights = _weights(held, results.draws)
-        drawn = weights[:, np.searchsorted(names, np.char.lower(np.asarray(held)))]
+        drawn = _weights(held, results.draws)(held)
         places = ([table.patients.index(name) for name in held] for table in tables)
         one, other = (table.statistic(drawn @ table.table[place]) for table, place in zip(tables, places, strict=True))
         columns.append(one - other)
     return _compared(columns, shared)
 
 
-def _weights(patients: ArrayLike, draws: int) -> tuple[NDArray[np.generic], Floats]:
-    """Return the distinct patients, and how often each is taken: once, and then as in each draw (1 + D, P)."""
+def _weights(patients: ArrayLike, draws: int) -> Callable[[ArrayLike], Floats]:
+    """Return a function of patients (N,): how often each is taken, once, and then as in each draw (1 + D, N)."""
     names, _, times = draw_patients(patients, draws)
-    return names, np.vstack([np.ones(len(names)), times])
+    weights = np.vstack([np.ones(len(names)), times])
+    return lambda chosen: weights[:, np.searchsorted(names, np.char.lower(np.asarray(chosen)))]
 
 
 def _compared(columns: Sequence[Floats], patients: ArrayLike) -> Comparison:

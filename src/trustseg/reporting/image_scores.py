@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trustseg.deferral.ranking import AURC, DrawnScore
 from trustseg.metrics import auroc_from_counts, dice_terms, iou_terms
+from trustseg.records import is_metric_column
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.labels import CLEAN, ConditionKey, metric_facts
 from trustseg.reporting.results import Results
@@ -57,7 +58,7 @@ __all__ = [
     "rows_of",
     "size_limits",
     "told_apart",
-    "uncertainty_shift",
+    "uncertainty_change",
     "values_under",
     "weighted_means",
 ]
@@ -88,7 +89,7 @@ def rows_of(results: Results, variant: str, condition: ConditionKey) -> pl.DataF
     would enter the mean under one condition and leave it under another.
     """
     rows = results.records.filter(pl.col("variant") == variant, at(condition))
-    overlaps = [name for name in rows.columns if name in ("dice", "dice_native", "iou") or name.startswith("metric_")]
+    overlaps = [name for name in rows.columns if name in ("dice", "dice_native", "iou") or is_metric_column(name)]
     return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in overlaps)
 
 
@@ -103,7 +104,7 @@ def per_image(results: Results, variant: str, condition: ConditionKey) -> pl.Dat
 def mean_of(results: Results, variant: str, condition: ConditionKey, column: str) -> Interval:
     """Return the mean of a record column over the images where it is defined; the others are counted."""
     frame, bounds = per_image(results, variant, condition), (0.0, 1.0)
-    if column.startswith("metric_"):
+    if is_metric_column(column):
         facts = metric_facts(column)[1]
         bounds = facts.bounds if facts else (-math.inf, math.inf)
     return bootstrap_mean(numbers(frame, column), patients_of(frame), bounds=bounds, draws=results.draws)
@@ -190,7 +191,7 @@ def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:
     return ranking_of(scores, spearman_of_drawn, draws=draws)
 
 
-def uncertainty_shift(results: Results, variant: str, condition: ConditionKey, column: str) -> dict[str, Interval]:
+def uncertainty_change(results: Results, variant: str, condition: ConditionKey, column: str) -> dict[str, Interval]:
     """Return what an attack does to the uncertainty of the images of one variant.
 
     ``change`` is its paired mean change, ``share_lower`` the share of images whose uncertainty falls, ``detection`` the

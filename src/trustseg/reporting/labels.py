@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from trustseg.config import ReportConfig
 from trustseg.errors import ConfigError, first_problem, unknown_name
+from trustseg.records import metric_of_column
 from trustseg.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "ConditionKey",
     "OwnLabels",
     "attack_entries",
+    "attack_key",
     "budget",
     "describe_attack",
     "describe_condition",
@@ -91,7 +93,7 @@ def describe_metric(column: str) -> str:
     key, facts = metric_facts(column)
     if facts is None:
         return words(key)
-    options = column.removeprefix(f"metric_{key}").replace("_", " ")
+    options = metric_of_column(column).removeprefix(key).replace("_", " ")
     unit, mark = "" if facts.unit == "share" else f", {facts.unit}", " ↓" if facts.better == "lower" else ""
     return f"{METRICS[key].label}{options}{unit}{mark}"
 
@@ -100,7 +102,7 @@ def metric_facts(column: str) -> "tuple[str, MetricFacts | None]":
     """Return the metric of a ``metric_`` column of records and its facts, None if this version has no such metric."""
     from trustseg.metrics import METRICS  # loads torch
 
-    name = column.removeprefix("metric_")
+    name = metric_of_column(column)
     key = max((key for key in METRICS if f"{name}_".startswith(f"{key}_")), key=len, default=name)
     return key, METRICS[key].facts if key in METRICS else None
 
@@ -170,12 +172,16 @@ def describe_attack(name: str) -> str:
     return _own(_usual_attack(name))
 
 
+def attack_key(name: str) -> str:
+    """Return the attack's name without its steps and options, as ``attack_entries`` has it if it knows the attack."""
+    known = [key for key in attack_entries() if re.match(rf"{key}(\d|_|$)", name)]
+    return max(known, key=len, default=re.split(r"[\d_]", name)[0])
+
+
 def _usual_attack(name: str) -> str:
-    entries = attack_entries()
-    known = [key for key in entries if re.match(rf"{key}(\d|_|$)", name)]
-    key = max(known, key=len, default=re.split(r"[\d_]", name)[0])
+    entries, key = attack_entries(), attack_key(name)
     steps, options = re.findall(r"^(\d*)_?(.*)$", name[len(key) :])[0]
-    label = entries[key].label if known else key.upper()
+    label = entries[key].label if key in entries else key.upper()
     return f"{label}{f'-{steps}' if steps else ''} {words(options)}".strip()
 
 

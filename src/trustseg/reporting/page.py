@@ -4,7 +4,7 @@ import base64
 import gzip
 import io
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from trustseg.config.keys import flattened
 from trustseg.config.privacy import command_without_folders, settings_without_folders, without_paths_of
 from trustseg.errors import RunError
 from trustseg.files import write_text
+from trustseg.progress import ProgressCallback
 from trustseg.reporting.checks import check_matrix, failures, unchecked
 from trustseg.reporting.contents import STEPS, Contents, build_contents, limits
 from trustseg.reporting.deferral import aim, describe_deferral
@@ -60,7 +61,7 @@ def build_report(
     output: Path | None = None,
     labels: Path | None = None,
     draws: int = 2000,
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> Path:
     """Write ``report.html``, ``tables/`` and ``figures/`` of a study and return the page.
 
@@ -89,7 +90,7 @@ def build_report(
     return page
 
 
-def _build(results: Results, page: Path, *, gallery: bool, report: Callable[[int, int], None] | None) -> None:
+def _build(results: Results, page: Path, *, gallery: bool, report: ProgressCallback | None) -> None:
     tell = report or (lambda done, total: None)
     data = collect(results)
     tell(1, _STEPS)

@@ -13,7 +13,7 @@ from trustseg.records import score_column
 from trustseg.reporting.checks import Check, load_checks, trust
 from trustseg.reporting.differences import Difference, differences_of
 from trustseg.reporting.image_scores import UNDEFINED, RankingScore, mean_of, pooled, ranking_of, read_scores
-from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, is_l2
+from trustseg.reporting.labels import CLEAN, ConditionKey, attack_key, describe_condition, is_l2
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking, squared_error_ranking
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Look, looks
@@ -94,7 +94,7 @@ class ReportData:
         return [condition for condition in conditions if (variant, condition) in self.measured]
 
     @property
-    def shifted(self) -> list[str]:
+    def attacked_variants(self) -> list[str]:
         """The variants whose image uncertainty was measured under the headline attack."""
         return [variant for variant in self.measures if self.evaluated(variant, self.compared[1:])]
 
@@ -160,7 +160,7 @@ def collect(results: Results) -> ReportData:
     attacks: dict[str, tuple[float, ...]] = {}
     for name, rung in attacked.sort("condition", "eps").iter_rows():
         attacks[str(name)] = (*attacks.get(str(name), ()), rung)
-    attack = min(attacks, key=lambda name: (is_l2(name), not name.startswith("pgd"), name), default="")
+    attack = min(attacks, key=lambda name: (is_l2(name), attack_key(name) != "pgd", name), default="")
     eps = results.section("adversarial").get("eps")
     wanted = float(eps) if isinstance(eps, int | float) else _USUAL_EPS
     all_columns = {variant: _measures(results, variant) for variant in results.variants}

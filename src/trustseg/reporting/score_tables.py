@@ -1,4 +1,4 @@
-"""The tables of overlap, ranking, calibration, uncertainty shift, checks, repetitions and costs."""
+"""The tables of overlap, ranking, calibration, change of uncertainty, checks, repetitions and costs."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from trustseg.records import REGIONS
+from trustseg.records import REGIONS, is_metric_column
 from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.image_scores import (
     false_positive_area,
@@ -16,7 +16,7 @@ from trustseg.reporting.image_scores import (
     rank_correlation,
     read_scores,
     rows_of,
-    uncertainty_shift,
+    uncertainty_change,
 )
 from trustseg.reporting.labels import (
     CLEAN,
@@ -88,7 +88,7 @@ def robustness(data: ReportData) -> Iterator[Row]:
 
 def mask_metrics(data: ReportData) -> Table:
     """Return the mean of every further metric that was evaluated, over the images with foreground."""
-    columns = [name for name in data.results.records.columns if name.startswith("metric_")]
+    columns = [name for name in data.results.records.columns if is_metric_column(name)]
     rows: list[Row] = [
         {"variant": variant, "condition": describe_condition(condition)}
         | {name: mean_of(data.results, variant, condition, name) for name in columns}
@@ -150,16 +150,19 @@ def calibration_regions(data: ReportData) -> Iterator[Row]:
                 yield {"variant": variant, "condition": describe_condition(condition), **errors}
 
 
-@tabulated
-def shift(data: ReportData) -> Iterator[Row]:
-    """Yield what the headline attack does to the image uncertainty of each variant."""
-    for variant in data.shifted:
+def uncertainty_change_table(data: ReportData) -> Table:
+    """Return what the headline attack does to the image uncertainty of each variant."""
+    return data.table("shift", _uncertainty_changes(data))
+
+
+def _uncertainty_changes(data: ReportData) -> Iterator[Row]:
+    for variant in data.attacked_variants:
         column, attacked = data.columns[variant], data.compared[-1]
         clean, robust = (
             rank_correlation(read_scores(data.results, variant, condition, column), draws=data.draws)
             for condition in (CLEAN, attacked)
         )
-        found = uncertainty_shift(data.results, variant, attacked, column)
+        found = uncertainty_change(data.results, variant, attacked, column)
         yield {
             "variant": variant,
             "measure": words(data.measures[variant]),
@@ -232,5 +235,5 @@ def _cost(cell: FinishedCell) -> Evaluation:
 
 TABLES: Final[tuple[Callable[[ReportData], Table], ...]] = (
     *(checks, differences, robustness, mask_metrics, false_positives, ranking, measures),
-    *(calibration, calibration_regions, shift, repetitions, costs),
+    *(calibration, calibration_regions, uncertainty_change_table, repetitions, costs),
 )

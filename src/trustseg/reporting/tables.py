@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from trustseg.records import is_metric_column
 from trustseg.reporting.labels import HIGHER_IS_BETTER, metric_facts, texts_of
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
@@ -41,7 +42,7 @@ class Column:
         if "↓" in self.title:
             return min
         score = self.key.removeprefix("robust_").removeprefix("worst_")
-        facts = metric_facts(score)[1] if score.startswith("metric_") else None
+        facts = metric_facts(score)[1] if is_metric_column(score) else None
         if facts and facts.better == "zero":
             return partial(min, key=abs)
         return max if score in HIGHER_IS_BETTER or (facts and facts.better == "higher") else None

@@ -13,10 +13,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 from trustseg.shifts.sharpness import blurred
-from trustseg.shifts.table import centres, frame, normal, parameter, scale, uniform
+from trustseg.shifts.table import centres, frame, normal, parameter, pixel_grid, scale, uniform
 
 __all__ = [
     "dead_columns",
@@ -138,11 +138,9 @@ def double_exposure(images: Tensor, severity: int, generator: torch.Generator) -
     """
     share = parameter("double_exposure", images, severity)
     turn, length = uniform(images, generator, 2).unbind(dim=1)
-    motion = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
-    motion[:, 0, 2] = (0.1 + 0.2 * length) * (2 * math.pi * turn).cos()
-    motion[:, 1, 2] = (0.1 + 0.2 * length) * (2 * math.pi * turn).sin()
-    grid = affine_grid(motion, [len(images), 1, *images.shape[-2:]], align_corners=False)
-    ghost = grid_sample(images, grid, padding_mode="border", align_corners=False)
+    angle = 2 * math.pi * turn
+    motion = (0.1 + 0.2 * length)[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
+    ghost = grid_sample(images, pixel_grid(images) + motion[:, None, None], padding_mode="border", align_corners=False)
     return _film((1 - share) * _photons(images) + share * _photons(ghost))
 
 

@@ -26,7 +26,7 @@ __all__ = [
 _MOST: Final = 6  # strings or wires at severity 5; all are drawn at every severity, so that severities are nested
 _BRIGHT: Final = 0.95
 _RIM: Final = 0.12  # strings lie within this share of the side from the border
-# Five columns of seven pixels a glyph, the lowest bit on top: the usual 5x7 font of character displays.
+# Five columns of seven pixels per glyph, the lowest bit on top: the usual 5x7 font of character displays.
 _GLYPHS: Final = bytes.fromhex(
     "7c1211127c 7f49494936 3e41414122 7f4141413e 7f49494941 7f09090901 3e41415173 7f0808087f 00417f4100 7f08142241 "
     "7f40404040 7f021c027f 7f0408107f 3e4141413e 7f09090906 7f09192946 2649494932 03017f0103 3f4040403f 1f2040201f "

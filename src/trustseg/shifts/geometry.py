@@ -11,7 +11,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from trustseg.errors import ShapeError
 from trustseg.masks import filled
-from trustseg.shifts.table import SHIFT_TABLE, parameter, uniform
+from trustseg.shifts.table import SHIFT_TABLE, parameter, pixel_grid, uniform
 
 __all__ = ["magnification", "portable_tilt", "rotation", "stitching", "translation"]
 
@@ -49,9 +49,8 @@ def translation(images: Tensor, masks: Tensor, severity: int, generator: torch.G
     kept = _kept(masks, SHIFT_TABLE["translation"][-1] * directions)
     enough = kept >= 0.98
     choice = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), kept.argmax(dim=0))
-    motion = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
-    motion[:, :, 2] = distance * directions[choice, torch.arange(len(images), device=images.device)]
-    return _moved(images, masks, _affine(masks, motion))
+    motion = distance * directions[choice, torch.arange(len(images), device=images.device)]
+    return _moved(images, masks, pixel_grid(masks) + motion[:, None, None])
 
 
 def magnification(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -62,7 +61,7 @@ def magnification(images: Tensor, masks: Tensor, severity: int, generator: torch
     """
     factor = parameter("magnification", images, severity)
     _check(images, masks)
-    return _moved(images, masks, _still(masks) / factor)
+    return _moved(images, masks, pixel_grid(masks) / factor)
 
 
 def portable_tilt(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -77,7 +76,7 @@ def portable_tilt(images: Tensor, masks: Tensor, severity: int, generator: torch
     angle = math.radians(parameter("portable_tilt", images, severity))
     _check(images, masks)
     sign = torch.where(uniform(images, generator, 1, 1) < 0.5, -1, 1)
-    across, down = _still(masks).unbind(dim=-1)
+    across, down = pixel_grid(masks).unbind(dim=-1)
     nearness = 1 + sign * down * math.sin(angle) / 4
     return _moved(images, masks, torch.stack([across / nearness, down * math.cos(angle) / nearness], dim=-1))
 
@@ -93,7 +92,7 @@ def stitching(images: Tensor, masks: Tensor, severity: int, generator: torch.Gen
     distance = parameter("stitching", images, severity)
     _check(images, masks)
     seam, side = uniform(images, generator, 2, 1, 1).unbind(dim=1)
-    across, down = _still(masks).unbind(dim=-1)
+    across, down = pixel_grid(masks).unbind(dim=-1)
     below = (down > 0.8 * seam - 0.4) == (side < 0.5)
     return _moved(images, masks, torch.stack([across + distance * torch.where(below, 1, -1), down], dim=-1))
 
@@ -120,11 +119,6 @@ def _kept(masks: Tensor, motions: Tensor) -> Tensor:
 def _affine(masks: Tensor, motion: Tensor) -> Tensor:
     """Return the old places (B, H, W, 2) to which ``motion`` (B, 2, 3) leads from new ones; sides go from -1 to 1."""
     return affine_grid(motion, [*masks.shape], align_corners=False)
-
-
-def _still(masks: Tensor) -> Tensor:
-    """Return the places (B, H, W, 2) of the pixels, x before y."""
-    return _affine(masks, torch.eye(2, 3, device=masks.device).repeat(len(masks), 1, 1))
 
 
 def _moved(images: Tensor, masks: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:

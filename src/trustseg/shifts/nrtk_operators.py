@@ -33,13 +33,13 @@ def nrtk_operators() -> Mapping[str, Callable[..., Any]]:
     """Return the operators that are installed and leave pixels in their place, by name.
 
     Raises:
-        MissingPackageError: if nrtk is not installed.
+        MissingPackageError: if nrtk, or a package that it needs, is not installed.
     """
     try:
         modules = [importlib.import_module(f"nrtk.impls.perturb_image.{module}") for module in _MODULES]
     except ImportError as error:
         raise MissingPackageError(
-            "nrtk is not installed, expected it for its operators; run: pip install 'nrtk[headless,pillow,skimage]'"
+            f"the operators of nrtk cannot be imported ({error}); run: pip install 'nrtk[headless,pillow,skimage]'"
         ) from error
     names = {name: module for module in modules for name in module.__all__ if name.endswith("Perturber")}
     return {name: getattr(module, name) for name, module in names.items() if name != _MOVING}
@@ -49,7 +49,7 @@ def nrtk_shift(text: str) -> Callable[[Tensor, int, torch.Generator], Tensor]:
     """Return the shift that ``nrtk:NAME(parameter=[five values])`` names.
 
     Raises:
-        MissingPackageError: if nrtk is not installed.
+        MissingPackageError: if nrtk, or a package that it needs, is not installed.
         UnknownNameError: if there is no such operator, or no such parameter of it.
         ConfigError: if no parameter has five values, or nrtk refuses one.
     """

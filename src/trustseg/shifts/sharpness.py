@@ -6,9 +6,9 @@ from typing import Final
 import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
+from torch.nn.functional import grid_sample, interpolate, pad
 
-from trustseg.shifts.table import parameter, scale, uniform
+from trustseg.shifts.table import parameter, pixel_grid, scale, uniform
 
 __all__ = ["blurred", "gaussian_blur", "jpeg", "jpeg_chain", "low_resolution", "motion_blur"]
 
@@ -105,8 +105,7 @@ def motion_blur(images: Tensor, severity: int, generator: torch.Generator) -> Te
     height, width = images.shape[-2:]
     # grid_sample measures the side of an image as 2.
     direction = torch.stack([angle.cos() * 2 / width, angle.sin() * 2 / height], dim=-1)[:, None, None]
-    still = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
-    grid = affine_grid(still, [len(images), 1, height, width], align_corners=False)
+    grid = pixel_grid(images)
     offsets = torch.linspace(-length / 2, length / 2, 2 * math.ceil(length) + 1).tolist()
     total = torch.zeros_like(images)
     for offset in offsets:

@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid
 
 from trustseg.errors import ConfigError, ShapeError
 
@@ -18,6 +19,7 @@ __all__ = [
     "frame",
     "normal",
     "parameter",
+    "pixel_grid",
     "scale",
     "severities",
     "uniform",
@@ -28,7 +30,7 @@ SHIFT_TABLE_VERSION: Final = 1
 
 SHIFT_TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
     "gaussian_noise": (0.02, 0.04, 0.07, 0.11, 0.16),  # standard deviation in grey of [0, 1]
-    "low_dose": (1600, 600, 240, 100, 40),  # photons a pixel where the film is black
+    "low_dose": (1600, 600, 240, 100, 40),  # photons per pixel where the film is black
     "speckle": (0.06, 0.12, 0.19, 0.28, 0.40),  # standard deviation as a share of the grey
     "gaussian_blur": (0.6, 1.0, 1.6, 2.4, 3.4),  # standard deviation in px at 256
     "motion_blur": (3, 6, 10, 15, 21),  # length in px at 256
@@ -127,6 +129,12 @@ def frame(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the positions (H,) of the rows and (W,) of the columns, the sides measured as -1 to 1."""
     rows, columns = (2 * centres(images, dim) / images.shape[dim] - 1 for dim in (2, 3))
     return rows, columns
+
+
+def pixel_grid(images: Tensor) -> Tensor:
+    """Return the positions (B, H, W, 2) of the pixels for ``grid_sample``, x before y, sides from -1 to 1."""
+    identity = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
+    return affine_grid(identity, [len(images), 1, *images.shape[-2:]], align_corners=False)
 
 
 def uniform(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:

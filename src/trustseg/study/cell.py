@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_galle
 from trustseg.evaluation.records import TABLES_VERSION
 from trustseg.files import make_folder, read_json, write_json, write_text
 from trustseg.models import BeliefModel, Segmenter, device_of
+from trustseg.progress import ProgressCallback
 from trustseg.run_files import Description, Progress, read_checked
 from trustseg.study.folder import is_done
 from trustseg.study.grid import Cell
@@ -131,9 +132,7 @@ def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = Fa
     write_json(folder / "done.json", done)
 
 
-def _evaluate(
-    folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, report: Callable[[int, int], None]
-) -> None:
+def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, report: ProgressCallback) -> None:
     rows = rows_of_split(pack, "test", config.data, count=config.evaluation.images)
     about = read_checked(folder / "cell.json", Description)
     device = device_of(config.training.accelerator)
@@ -196,7 +195,7 @@ class _Stages:
         self.spent = dict(read_checked(self.path, Progress).seconds) if self.path.exists() else {}
         self.since = time.perf_counter()
 
-    def reporter(self, stage: str) -> Callable[[int, int], None]:
+    def reporter(self, stage: str) -> ProgressCallback:
         """Return what a stage calls when a step of it is done."""
 
         def report(done: int, total: int) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.deferral import HOLDS, VOID, Policy
+from trustseg.progress import ProgressCallback
 from trustseg.statistics import Interval, bootstrap_ratio
 
 __all__ = ["SCORES", "decided_images", "intervals_of", "score_decisions"]
@@ -32,7 +33,7 @@ def score_decisions(
     *,
     draws: int = 2000,
     seed: int = 0,
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback | None = None,
 ) -> pl.DataFrame:
     """Return what decisions achieve under each condition.
 
@@ -43,7 +44,7 @@ def score_decisions(
         report: called with the conditions that are done and those in all after each.
 
     Returns:
-        A row a condition, budget and score, with ``value``, the 95 % interval ``low`` and ``high`` (NaN where
+        A row per condition, budget and score, with ``value``, the 95 % interval ``low`` and ``high`` (NaN where
         undefined), ``images``, ``patients``, ``undefined`` (images left out), ``operating_points`` (distinct scores:
         a saturated one leaves few thresholds to choose from) and ``guarantee``, void if it is for any of the images.
         The scores:

@@ -115,7 +115,7 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
 
 
 def passes_of_attack(name: str, *, evidential: bool = False, **options: Any) -> float:  # noqa: ANN401 - of any attack
-    """Return about how many passes forward and backward an attack takes an image; one forward counts a third.
+    """Return about how many passes forward and backward an attack takes per image; one forward counts a third.
 
     Args:
         name: of an attack of the evaluation, or of the toolbox, ``art:NAME``.
@@ -195,7 +195,7 @@ def _spent(cell: Path) -> float:
 def _rates(
     cells: list[Cell], passes: Mapping[str, tuple[float, float]], seconds: Mapping[str, float]
 ) -> tuple[dict[str, float], str]:
-    """Return the seconds a pass of each network, and where they come from: its finished cells, else one step of it."""
+    """Return the seconds per pass of each network, and their source: its finished cells, else one step of it."""
     rates, bases = {}, set[str]()
     for network, config in {_network(cell.config): cell.config for cell in cells}.items():
         finished = [cell.name for cell in cells if cell.name in seconds and _network(cell.config) == network]

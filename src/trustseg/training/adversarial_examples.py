@@ -1,6 +1,5 @@
 """The attack inside a training step, and free adversarial training, where the step attacks by itself."""
 
-from inspect import signature
 from typing import Literal
 
 import torch
@@ -50,8 +49,7 @@ def attacked_images(
     if not len(images):
         return images
     run, options = read(training_attacks(), attack, kind="training attack")
-    taken = signature(run).parameters
-    usual = {name: value for name, value in (("steps", steps), ("keep_best", False)) if name in taken}
+    usual = {name: value for name, value in (("steps", steps), ("keep_best", False)) if run.takes(name)}
     return run(segmenter, images, masks, eps=eps, objective=objective, generator=generator, **(usual | options))
 
 

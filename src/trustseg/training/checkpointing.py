@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import lightning.pytorch as pl
 import polars
@@ -19,21 +19,28 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
+from trustseg.config.training import Monitor
 from trustseg.data.training_record import EPOCH
 from trustseg.errors import DataError, RunError, is_out_of_memory
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import Segmenter
+from trustseg.progress import ProgressCallback
 from trustseg.tables import write_csv
 from trustseg.training.module import SegmentationModule
-from trustseg.training.validation import Monitor, overfitted
+from trustseg.training.validation import overfitted
 
-__all__ = ["SCORE", "AtomicCheckpointIO", "Checkpointing", "Patience", "Report", "SelectedEpoch", "selected_epoch"]
+__all__ = ["SCORE", "AtomicCheckpointIO", "Checkpointing", "Patience", "SelectedEpoch", "selected_epoch"]
 
-Report = Callable[[int, int], None]
 Work = Callable[[], object]
 
 SCORE: Final = "validation_score"
 OVERFITTED: Final = "validation_catastrophic_overfitting"
+_CHOSEN_BY: Final[Mapping[str, str]] = {
+    "clean": "best validation Dice per image",
+    "robust": "best validation Dice per image under attack",
+    "both": "best mean of validation Dice per image, clean and under attack",
+    "last": "the last one; validation Dice per image",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +62,8 @@ class SelectedEpoch:
 
     def __str__(self) -> str:
         """Return it in words."""
-        words = {
-            "clean": "best validation Dice per image",
-            "robust": "best validation Dice per image under attack",
-            "both": "best mean of validation Dice per image, clean and under attack",
-            "last": "the last one; validation Dice per image",
-        }[self.chosen_by]
         score = "undefined" if self.validation_score is None else f"{self.validation_score:.3f}"
-        return f"epoch {self.epoch} of {self.trained}, {words} {score}"
+        return f"epoch {self.epoch} of {self.trained}, {_CHOSEN_BY[self.chosen_by]} {score}"
 
 
 def selected_epoch(model: Path) -> SelectedEpoch | None:
@@ -74,10 +75,11 @@ def selected_epoch(model: Path) -> SelectedEpoch | None:
         case {
             "epoch": int(epoch),
             "trained": int(trained),
-            "chosen_by": "clean" | "robust" | "both" | "last" as chosen_by,
+            "chosen_by": str(chosen_by),
             "validation_score": float() | int() | None as score,
-        }:
-            return SelectedEpoch(epoch, trained, chosen_by, None if score is None else float(score))
+        } if chosen_by in _CHOSEN_BY:
+            monitor = cast("Monitor", chosen_by)
+            return SelectedEpoch(epoch, trained, monitor, None if score is None else float(score))
     raise DataError(f"'{file}' does not give the epoch of the model; restore it from the run")
 
 
@@ -87,9 +89,8 @@ class Checkpointing(Checkpoint):
     After an epoch, ``checkpoints/best-EPOCH`` is written if it is the best one yet, then ``checkpoints/last.ckpt``,
     which remembers which one is best and all metrics, then ``metrics.csv`` and, where a single-step training overfitted
     to its attack, ``warnings.json`` with the epochs in which it did; both count epochs from 0. Each appears whole or
-    not at all, and the former best model goes only after ``last.ckpt`` knows of the new one: a kill between any two of
-    these steps costs at most the epoch they are of and what was done of the next, which does not wait for them. No path
-    is remembered, so the folder can be moved.
+    not at all, and the former best model is deleted only after ``last.ckpt`` names the new one. If the process is
+    killed, at most the last epoch and the unfinished one are lost. No path is stored, so the folder can be moved.
 
     Args:
         folder: the run's folder.
@@ -104,7 +105,9 @@ class Checkpointing(Checkpoint):
         rows: the metrics of each epoch.
     """
 
-    def __init__(self, folder: Path, report: Report | None = None, *, monitor: Monitor, defined: bool) -> None:
+    def __init__(
+        self, folder: Path, report: ProgressCallback | None = None, *, monitor: Monitor, defined: bool
+    ) -> None:
         self.folder = folder
         self.defined = defined
         self.report = report

@@ -16,7 +16,7 @@ except ModuleNotFoundError:  # Windows
 
 __all__ = ["Cost", "PassCounter", "peak_memory_mb"]
 
-MEGABYTE: Final = 2**20
+_MEGABYTE: Final = 2**20
 
 
 class PassCounter:
@@ -116,8 +116,8 @@ def peak_memory_mb(device: torch.device) -> float:
     process.
     """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / MEGABYTE
+        return torch.cuda.max_memory_allocated(device) / _MEGABYTE
     if resource is None:
         return float("nan")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit / MEGABYTE
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit / _MEGABYTE

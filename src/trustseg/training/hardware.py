@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads on the CPU, or as many as before if None; the number is then as found."""
+    """Run with ``count`` CPU threads, or as many as before if None; restore the number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -69,7 +69,7 @@ def is_compiler_error(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first two lines of an error as one, the second being the cause; its kind where it says nothing."""
+    """Return the first two lines of an error's message (the second names the cause), or its class if it is empty."""
     return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""The LightningModule: it wires the parts together and holds none of them."""
+"""The LightningModule: connects the network with attacks, losses, validation and the optimiser."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,7 +31,7 @@ from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
 from trustseg.training.mixed_batch import MixedBatch, choose, image_scores, mixed_batch, scores_of, selection_facts
 from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
-from trustseg.training.step_loss import StepLoss, label_loss, require_finite, rows_of, step_loss
+from trustseg.training.step_loss import StepLoss, label_loss, require_finite, select_rows, step_loss
 from trustseg.training.validation import (
     WATCHED_IMAGES,
     measures_robustness,
@@ -46,7 +46,7 @@ __all__ = ["SegmentationModule"]
 
 
 class SegmentationModule(pl.LightningModule):
-    """Trains a segmenter, with or without adversarial examples, on a pack of so many ``images``.
+    """Trains a segmenter, with or without adversarial examples, on a pack of ``images`` images.
 
     Validation logs ``validation_dice`` (clean), where training attacks or is chosen by it ``validation_robust_dice``
     (PGD at the full budget, never that of the warm-up), and ``validation_score``, which chooses the best epoch; all are
@@ -168,7 +168,7 @@ class SegmentationModule(pl.LightningModule):
             correction = vacuity_correction(belief, mixed.masks, balance=labels.balance).detach().mean()
             self._log_means({"train_vacuity_correction": correction}, len(mixed.images))
         if self.memory is not None:
-            clean = rows_of(belief, slice(len(mixed.clean)))
+            clean = select_rows(belief, slice(len(mixed.clean)))
             scores = scores_of(clean, mixed.masks[: len(mixed.clean)], **self._score)
             self.memory.remember(batch["rows"][mixed.clean], scores, epoch=self.current_epoch)
         return loss.total

@@ -18,8 +18,9 @@ from trustseg.data.batches import cache_pack, pack_loader
 from trustseg.data.training_record import write_preprocessing, write_splits
 from trustseg.errors import AttackError, BeliefError, ConfigError, MissingPackageError, RunError, is_out_of_memory
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
+from trustseg.progress import ProgressCallback
 from trustseg.randomness import derive_seed
-from trustseg.training.checkpointing import AtomicCheckpointIO, Checkpointing, Patience, Report
+from trustseg.training.checkpointing import AtomicCheckpointIO, Checkpointing, Patience
 from trustseg.training.cost import Cost
 from trustseg.training.hardware import (
     compile_network,
@@ -38,7 +39,7 @@ __all__ = ["initial_segmenter", "train"]
 
 
 def train(
-    config: RunConfig, pack: Pack, folder: Path, *, progress: bool = False, report: Report | None = None
+    config: RunConfig, pack: Pack, folder: Path, *, progress: bool = False, report: ProgressCallback | None = None
 ) -> Segmenter:
     """Train the model of a run, or go on with it, and return the one of the epoch that ``training.monitor`` chooses.
 
@@ -69,7 +70,7 @@ def train(
     return Segmenter.load(folder / "model", head=config.model.head).to(memory_format=torch.channels_last)
 
 
-def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report: Report | None) -> None:
+def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report: ProgressCallback | None) -> None:
     splits = split_cases(
         pack.index,
         fold=config.data.fold,

@@ -23,7 +23,7 @@ __all__ = [
     "label_loss",
     "pixel_weights",
     "require_finite",
-    "rows_of",
+    "select_rows",
     "step_loss",
     "weighted_mean",
 ]
@@ -46,8 +46,8 @@ def pixel_weights(belief: Belief, masks: Tensor, *, kind: str, share: float) -> 
         share: how far the weights are mixed in, in [0, 1]; 0 gives ones.
 
     Reference:
-        Kim et al., "Entropy Weighted Adversarial Training", ICML workshop 2021, for entropy, there one weight an
-        example. Liu et al., "Probabilistic Margins for Instance Reweighting in Adversarial Training", NeurIPS 2021,
+        Kim et al., "Entropy Weighted Adversarial Training", ICML workshop 2021, for entropy, there one weight
+        per example. Liu et al., "Probabilistic Margins for Instance Reweighting in Adversarial Training", NeurIPS 2021,
         arXiv:2106.07904, for the margin; slope and shift are our choice.
     """
     with torch.no_grad():
@@ -129,15 +129,15 @@ class StepLoss:
 
     @property
     def finite(self) -> Tensor:
-        """Return whether the losses of all images are finite, () bool; who reads it waits for the GPU."""
+        """Return whether the losses of all images are finite, () bool; reading it synchronises with the GPU."""
         return torch.cat([self.clean, self.adversarial]).detach().isfinite().all()
 
 
 def require_finite(losses: Sequence[Tensor], gradient: Tensor, *, epoch: int) -> None:
-    """Check an optimiser step by one look at the device, for which a GPU has to be waited for.
+    """Check for non-finite values with one host synchronisation.
 
-    ``losses`` and ``gradient`` say whether the losses that it is made of and its gradient are finite, each () bool. If
-    one is not, a FloatingPointError names the epoch, counted from 1 as the progress does.
+    ``losses`` and ``gradient`` say whether the losses and the gradient of an optimiser step are finite, each () bool.
+    If one is not, a FloatingPointError names the epoch, counted from 1 as the progress does.
     """
     *fine, fine_gradient = torch.stack([*losses, gradient]).tolist()
     if not (fine_gradient and all(fine)):
@@ -174,7 +174,7 @@ def step_loss(
         BeliefError: if the alignment or the weights need a Beta and ``belief`` is none.
     """
     count = len(mixed.clean)
-    clean, attacked = rows_of(belief, slice(count)), rows_of(belief, slice(count, None))
+    clean, attacked = select_rows(belief, slice(count)), select_rows(belief, slice(count, None))
     masks = mixed.masks[count:]
     weights = None
     if pixel_weight != "none":
@@ -183,7 +183,7 @@ def step_loss(
     if kind == "mixed":
         adversarial = labels(attacked, masks, weights=weights)
         return StepLoss(mixed.mean(torch.cat([losses, adversarial])), losses, adversarial)
-    originals = rows_of(clean, mixed.attacked)
+    originals = select_rows(clean, mixed.attacked)
     entry, given = ALIGNMENTS[kind], (alignment or AlignmentConfig()).model_dump()
     align = partial(entry, **{name: value for name, value in given.items() if entry.takes(name)})
     if weights is None:
@@ -196,6 +196,6 @@ def step_loss(
     return StepLoss(total, losses, adversarial)
 
 
-def rows_of(belief: Belief, rows: Tensor | slice) -> Belief:
+def select_rows(belief: Belief, rows: Tensor | slice) -> Belief:
     """Return the belief about some of the images; a mixture is a BeliefError."""
     return mapped(belief, lambda values: values[rows])

@@ -1,7 +1,7 @@
 """Measurements of a validation, the one that chooses the epoch to keep, and the watch for catastrophic overfitting."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trustseg.attacks import fgsm, pgd
 from trustseg.config import RunConfig
+from trustseg.config.training import Monitor
 from trustseg.data import Pack, Splits
 from trustseg.data.splits import Indices
 from trustseg.errors import DataError
@@ -19,7 +20,6 @@ from trustseg.training.grad_align import gradient_alignment
 __all__ = [
     "OVERFITTING_GAP",
     "WATCHED_IMAGES",
-    "Monitor",
     "measures_robustness",
     "monitor_of",
     "overfitted",
@@ -32,8 +32,6 @@ __all__ = [
 
 WATCHED_IMAGES: Final = 64
 OVERFITTING_GAP: Final = 0.15
-
-Monitor = Literal["clean", "robust", "both", "last"]
 
 
 def monitor_of(config: RunConfig) -> Monitor:
