@@ -27,16 +27,18 @@ def attacked() -> str:
 
 
 def clean() -> str:
-    """Return the trainings with Dice and IoU on all clean test images."""
+    """Return the trainings with Dice, IoU and AURC on all clean test images."""
     rows = pl.read_csv(PUBLISHED / "clean.csv").sort("model").to_dicts()
-    columns = ("dice", "iou", "pooled_dice", "pooled_iou")
+    columns = ("dice", "iou", "pooled_dice", "pooled_iou", "aurc")
     lines = [f"| {row['model']} | {' | '.join(_shown(row, name) for name in columns)} |" for row in rows]
-    head = "| training | Dice per image | IoU per image | Dice pooled | IoU pooled |\n|---|---:|---:|---:|---:|"
+    head = "| training | Dice per image | IoU per image | Dice pooled | IoU pooled | AURC ↓ |\n|---|" + 5 * "---:|"
     return "\n".join([head, *lines])
 
 
 def _shown(row: dict[str, float], name: str) -> str:
-    """Return a value with its interval, three digits without the leading zero."""
+    """Return a value with its interval, three digits without the leading zero; an empty cell is not measured."""
+    if row[name] is None:
+        return "not measured"
     value, low, high = (f"{row[f'{name}{end}']:.3f}".removeprefix("0") for end in ("", "_low", "_high"))
     return f"{value} [{low}, {high}]"
 
