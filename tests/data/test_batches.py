@@ -197,6 +197,18 @@ def test_images_go_to_a_gpu_of_which_they_take_half_at_most(
     assert isinstance(cache_pack(pack, "gpu", device=CUDA), CachedPack)  # who asks for it may take all
 
 
+def test_memory_that_another_process_takes_meanwhile(
+    gpu_of: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack = pack_of()
+    gpu_of(1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**30))
+    with caplog.at_level(logging.WARNING):
+        assert cache_pack(pack, "auto", device=CUDA) is pack
+    assert "copying them to the GPU ran out of memory" in caplog.text
+    assert "more than half" not in caplog.text
+
+
 def test_images_that_do_not_fit(gpu_of: Callable[[int], None]) -> None:
     pack = pack_of()
     with pytest.raises(ConfigError, match=r"data\.residence=gpu.* set data\.residence=auto"):

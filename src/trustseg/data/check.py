@@ -220,8 +220,8 @@ def _folder(name: str) -> str:
 def _folders(names: Sequence[str]) -> str:
     """Return how many files lie in which folders, as a part of a sentence."""
     counts = Counter(map(_folder, names))
-    told = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common()]
-    return f" ({first_of(told, 5)})"
+    counted = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common()]
+    return f" ({first_of(counted, 5)})"
 
 
 def _unpaired(listing: Listing) -> Iterable[Finding]:

@@ -116,20 +116,20 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
         notes.append("MONOCHROME1 turned so that 0 is black")
     notes += _passed_over(dataset, stored)
     spacing, patient = _spacing(dataset), _patient_mark(dataset)
-    told = Picture(stored, sha256, "DICOM", spacing=spacing, patient=patient, notes=tuple(notes))
+    picture = Picture(stored, sha256, "DICOM", spacing=spacing, patient=patient, notes=tuple(notes))
     if dataset.get("VOILUTSequence"):
         top, used = _lut_top(dataset, "VOI", apply_voi, path)
         if used < top and fraction is not None:  # which of 10 to 15 bits is white, the data set tells
-            return replace(told, pixels=np.rint(fraction * top).astype(np.uint16), white=None, inverted=inverted)
+            return replace(picture, pixels=np.rint(fraction * top).astype(np.uint16), white=None, inverted=inverted)
     if fraction is None:
         if dataset.get("ModalityLUTSequence"):
             top, used = _lut_top(dataset, "Modality", apply_modality_lut, path)
             if used < top:  # declared with 16 bits, as 8 is the only other depth that a modality LUT may have
-                return replace(told, pixels=values.astype(np.uint16), white=None, inverted=inverted)
+                return replace(picture, pixels=values.astype(np.uint16), white=None, inverted=inverted)
             ends = np.array([0, top])
         elif bits == 16 and lowest == 0:
             turned = inverted != bool(ends[0] > ends[1])
-            return replace(told, pixels=stored.astype(np.uint16), white=None, inverted=turned)
+            return replace(picture, pixels=stored.astype(np.uint16), white=None, inverted=turned)
         elif bits == 16:
             raise DataError(f"{path} has negative values of 16 bits and no window; give it one in a DICOM viewer")
         fraction = (values.astype(np.float64) - ends.min()) / (ends.max() - ends.min())
@@ -137,7 +137,7 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     pixels = np.rint(fraction.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
     if pixels.min() == pixels.max() and stored.min() < stored.max():
         raise DataError(f"{path} has a DICOM window or LUT that leaves a single grey level; correct it in a viewer")
-    return replace(told, pixels=white - pixels if inverted else pixels, white=white)
+    return replace(picture, pixels=white - pixels if inverted else pixels, white=white)
 
 
 def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str, white: int | None) -> DeepImage | None:

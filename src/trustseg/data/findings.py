@@ -116,8 +116,8 @@ def _errors(errors: Mapping[Case, Finding]) -> Iterable[Finding]:
         groups[re.sub(r"\d+", "0", alike)].append(error)
     for first, *more in groups.values():
         names = tuple(name for error in (first, *more) for name in error.names)
-        told = f" ({len(names):,} cases like it: {first_of(names)})" if more else ""
-        yield replace(first, message=first.message + told, names=names)
+        others = f" ({len(names):,} cases like it: {first_of(names)})" if more else ""
+        yield replace(first, message=first.message + others, names=names)
 
 
 def _repeated(scans: Sequence[CaseScan], pictures: Sequence[str]) -> Iterable[Finding]:

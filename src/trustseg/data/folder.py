@@ -60,7 +60,7 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     groups = grouped(used)
     for group in groups:
         pair_group(group, declared)
-    listing = _joined(groups, [file for file in files if file not in used], declared)
+    listing = _one_listing(groups, [file for file in files if file not in used], declared)
     questions = [
         *_unknown_controls(by_folder.values(), declared),
         *_unknown_splits(groups, path),
@@ -75,18 +75,18 @@ def _roles(path: Path, folders: Iterable[Path], declared: Declared) -> dict[Path
     """Return what the names of folders say; what a name means may depend on the others."""
     own = Path(path.absolute().name)  # a folder named control holds controls
     above = own if folder_role(own, Declared()).control else Path()
-    names = {each: above / each.relative_to(path) for each in folders}
+    names = {folder: above / folder.relative_to(path) for folder in folders}
     found = [folder_role(name, declared, tested=True) for name in names.values()]
     tested = any(role.split == "test" for role in found)
-    mixed = {each for role in found if role.role == "images" for each in role.named_by.parents}
-    return {each: folder_role(name, declared, mixed=mixed, tested=tested) for each, name in names.items()}
+    mixed = {parent for role in found if role.role == "images" for parent in role.named_by.parents}
+    return {folder: folder_role(name, declared, mixed=mixed, tested=tested) for folder, name in names.items()}
 
 
-def _joined(groups: Sequence[Group], others: Sequence[Path], declared: Declared) -> Listing:
+def _one_listing(groups: Sequence[Group], others: Sequence[Path], declared: Declared) -> Listing:
     """Return all groups as one listing; what the images without masks are depends on the other groups."""
     listing = joined(group.listing for group in groups)
     listing = replace(
-        listing, problems=_together(listing.problems), passed_over=tuple(sorted((*listing.passed_over, *others)))
+        listing, problems=_one_per_kind(listing.problems), passed_over=tuple(sorted((*listing.passed_over, *others)))
     )
     if not any(case.masks for case in listing.cases) and not listing.unpaired_masks:
         alone = [*listing.unpaired_images, *(file for group in groups for file in group.rest)]
@@ -99,8 +99,8 @@ def _joined(groups: Sequence[Group], others: Sequence[Path], declared: Declared)
     if any(group.split == "validation" and group.listing for group in groups):
         notes.append("validation images are added to the training set; validation cases are drawn from it by patient")
     tests = [group.listing for group in groups if group.split == "test"]
-    if not any(one.cases or one.unpaired_masks for one in tests):
-        waiting = {image: None for one in tests for image in one.unpaired_images}
+    if not any(test.cases or test.unpaired_masks for test in tests):
+        waiting = {image: None for test in tests for image in test.unpaired_images}
     if waiting:
         notes.append(f"no test image has a mask: {len(waiting)} are unlabelled and not used for training or testing")
     listing = replace(
@@ -120,7 +120,7 @@ def _with_unlabelled(listing: Listing, images: Iterable[Path]) -> Listing:
     return replace(listing, cases=tuple(cases))
 
 
-def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:
+def _one_per_kind(problems: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return one finding for each kind, as one folder for each image may mean thousands of equal questions."""
     groups = defaultdict[str, list[Finding]](list)
     for problem in problems:
@@ -137,11 +137,11 @@ def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _unknown_controls(roles: Iterable[FolderRole], declared: Declared) -> Iterator[Finding]:
     """Yield an error where no folder above an image has the declared name."""
-    known = {each for role in roles for each in (role.path, *role.path.parents)}
+    known = {folder for role in roles for folder in (role.path, *role.path.parents)}
     if declared.controls is None or declared.all_controls:
         return
-    if not any(is_declared(declared.controls, each.name, each.as_posix()) for each in known if each.name):
-        offered = ", ".join(sorted(each.as_posix() for each in known if each.name)[:10])
+    if not any(is_declared(declared.controls, folder.name, folder.as_posix()) for folder in known if folder.name):
+        offered = ", ".join(sorted(folder.as_posix() for folder in known if folder.name)[:10])
         message = f"data.controls={declared.controls} is not a folder of images here; found: {offered or 'none'}"
         yield Finding("error", "which_controls", message)
 
@@ -160,15 +160,18 @@ def _unknown_splits(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
     Pairs around a folder such as ``test/`` are those to train on, unless there is a ``train/`` as well.
     """
     pairs = {id(group): [case.image for case in group.listing.cases if case.masks] for group in groups}
-    told = [group for group in groups if group.split and group.listing]
+    named = [group for group in groups if group.split and group.listing]
     trains = any(group.split == "train" and pairs[id(group)] for group in groups)
 
     def is_unclear(group: Group, images: Sequence[Path]) -> bool:
         if not images or group.split or group.listing.cases[0].split != "train":
             return False
-        around = any(one.folders[: len(group.folders)] == group.folders for one in told)
-        apart = told and (trains or not (around or all(map(is_neutral, group.folders))))
-        return bool(apart) or any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1])
+        if any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1]):
+            return True
+        if not named or trains:  # no split is named; or train/ is, and these images lie elsewhere
+            return bool(named)
+        surrounds = any(other.folders[: len(group.folders)] == group.folders for other in named)
+        return not (surrounds or all(map(is_neutral, group.folders)))
 
     found = [image for group in groups if is_unclear(group, pairs[id(group)]) for image in pairs[id(group)]]
     folders = sorted({image.relative_to(path).parent.as_posix() for image in found})

@@ -102,9 +102,9 @@ def folder_role(
         tested: whether the data set has a test set by name, next to which ``eval`` and ``external`` name no split.
     """
     above = [path, *path.parents][-2::-1]  # without the data set's own
-    roles = [None if one in mixed else _role(one, declared) for one in above]
-    splits = [_split(one.name, tested=tested) for one in above]
-    kept = [(one.name, role) for one, role, split in zip(above, roles, splits, strict=True) if role or not split]
+    roles = [None if folder in mixed else _role(folder, declared) for folder in above]
+    splits = [_split(folder.name, tested=tested) for folder in above]
+    kept = [(folder.name, role) for folder, role, split in zip(above, roles, splits, strict=True) if role or not split]
     folders = tuple(name for name, _ in kept)
     first = end = len(kept)  # of the folders that give the role
     role = next((role for _, role in reversed(kept) if role), None)
@@ -122,10 +122,11 @@ def folder_role(
         split=next((split for split in reversed(splits) if split), None),
         control=declared.all_controls
         or any(
-            _letters(one.name) in _CONTROLS or is_declared(declared.controls, one.name, one.as_posix()) for one in above
+            _letters(folder.name) in _CONTROLS or is_declared(declared.controls, folder.name, folder.as_posix())
+            for folder in above
         ),
         other_pictures=any(_holds_other_pictures(name, declared) for name in folders),
-        named_by=next((one for one, own in zip(reversed(above), reversed(roles), strict=True) if own), path),
+        named_by=next((folder for folder, own in zip(reversed(above), reversed(roles), strict=True) if own), path),
         folders=folders,
         shared=folders[:first] + folders[end:],
     )
@@ -166,8 +167,8 @@ def words(name: str) -> list[str]:
 def is_mask_word(part: str, declared: Declared) -> bool:
     """Return whether a part of a file name says that the file is a mask: ``_mask_1``, ``manual1``, ``1stHO``."""
     observer = any(_ORDINAL.sub("", piece) == "ho" != piece for piece in re.split(r"[^0-9a-z]+", part.lower()))
-    told = is_declared(declared.masks, part.strip("_-. "))
-    return observer or told or not (_MASKS | _PERHAPS_MASKS).isdisjoint(words(part))
+    named = is_declared(declared.masks, part.strip("_-. "))
+    return observer or named or not (_MASKS | _PERHAPS_MASKS).isdisjoint(words(part))
 
 
 def is_neutral(name: str) -> bool:
@@ -206,13 +207,15 @@ def _role(folder: PurePath, declared: Declared) -> Role | None:
     found = _words_and_whole(folder.name)
     if found & {"and", "with", "dataset"}:
         return None  # a folder of both
-    if found & _MASKS and not (found & {"data", "challenge"} and not found & {"mask", "masks", "truth", "gt"}):
+    # "Segmentation Challenge Data" names the task; only a plain word for masks makes it a folder of masks.
+    names_task = found & {"data", "challenge"} and not found & {"mask", "masks", "truth", "gt"}
+    if found & _MASKS and not names_task:
         return "masks"
     if found & _PERHAPS_MASKS and "data" not in found:
         return "masks"
-    if found & _IMAGES or ("data" in found and not _SPLITS.keys().isdisjoint(found) and len(found) > 3):
-        return "images"  # the last is ISIC-2017_Training_Data
-    return None
+    # ISIC-2017_Training_Data holds images; Training_Data alone may hold both.
+    data_of_split = "data" in found and not _SPLITS.keys().isdisjoint(found) and len(found) > 3
+    return "images" if found & _IMAGES or data_of_split else None
 
 
 def _split(name: str, *, tested: bool) -> NamedSplit | None:

@@ -53,12 +53,12 @@ class Group:
 def grouped(roles: Mapping[Path, FolderRole]) -> list[Group]:
     """Return the groups of files; a folder without a role belongs to the one around it (``x/infection`` to ``x``)."""
     groups: dict[tuple[str, bool, tuple[str, ...]], Group] = {}
-    told = {(role.split, role.control, role.shared) for role in roles.values() if role.role}
+    with_role = {(role.split, role.control, role.shared) for role in roles.values() if role.role}
     for file, role in roles.items():
         shared, name = role.shared, ""
         for cut in reversed(range(0 if role.role else len(role.folders))):
             around = (*role.folders[:cut], *role.folders[cut + 1 :])
-            if (role.split, role.control, around) in told:
+            if (role.split, role.control, around) in with_role:
                 shared, name = around, role.folders[cut]
                 break
         key = (role.split or "", role.control, shared)
@@ -79,17 +79,18 @@ def pair_group(group: Group, declared: Declared) -> None:
     images, masks = group.images, group.masks
     meant = {name for name in masks if is_declared(declared.masks, name, *name.split("/"))}
     pairings = {name: _paired(group, files, declared) for name, files in masks.items()}
-    rivals = {name: one for name, one in pairings.items() if one.masks}
-    endings = {ending for one in rivals.values() for ending in one.endings.values()}
+    rivals = {name: pairing for name, pairing in pairings.items() if pairing.masks}
+    endings = {ending for pairing in rivals.values() for ending in pairing.endings.values()}
+    # data.masks names folders (meant), or else endings of file names.
     wanted = meant or {ending for ending in endings if is_declared(declared.masks, ending)}
     owned: defaultdict[Path, list[Path]] = defaultdict(list)
-    for name, one in rivals.items():
-        for image, found in one.masks.items():
+    for name, pairing in rivals.items():
+        for image, found in pairing.masks.items():
             for mask in found:
-                if not declared.masks or name in wanted or one.endings[mask] in wanted - meant:
+                if not declared.masks or name in wanted or pairing.endings[mask] in wanted - meant:
                     owned[image].append(mask)
     several = {image: found for image, found in owned.items() if len(found) > 1}
-    problems = [problem for one in rivals.values() for problem in _pairing_problems(one)]
+    problems = [problem for pairing in rivals.values() for problem in _pairing_problems(pairing)]
     undecided: Iterable[Path] = ()
     parts = len({name.partition("/")[0] for name in rivals}) == 1  # leftMask and rightMask in one folder of masks
     rivalry = len(rivals) > 1 and not (parts and declared.unite_masks)
@@ -100,7 +101,9 @@ def pair_group(group: Group, declared: Declared) -> None:
         problems.append(_several(several, endings))
         undecided = several
     split: Split = "control" if group.control else "test" if group.split == "test" else "train"
-    unpaired = [mask for name, one in pairings.items() if not meant or name in meant for mask in one.unpaired_masks]
+    unpaired = [
+        mask for name, pairing in pairings.items() if not meant or name in meant for mask in pairing.unpaired_masks
+    ]
     used = {*unpaired, *(mask for found in owned.values() for mask in found)}
     group.listing = Listing(
         cases=tuple(case_of(image, split, owned.get(image, ())) for image in images if image in owned or group.control),
@@ -181,11 +184,11 @@ def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pai
 def _several(several: Mapping[Path, Sequence[Path]], endings: Iterable[str]) -> Finding:
     image, masks = next(iter(several.items()))
     name = next(filter(None, (ending.strip("_-. ") for ending in sorted(endings))), None)
-    one = f"name it: data.masks='{name}' (--masks), {OR_MANIFEST}" if name else OR_MANIFEST.removeprefix("or ")
+    advice = f"name it: data.masks='{name}' (--masks), {OR_MANIFEST}" if name else OR_MANIFEST.removeprefix("or ")
     message = (
         f"images with several masks: {len(several)}, such as {image}: {', '.join(mask.name for mask in masks[:4])}. "
         "If they are parts of one reference, set data.unite_masks=true (--unite-masks); if one of them is the "
-        f"reference, {one}"
+        f"reference, {advice}"
     )
     return Finding("error", "several_masks", message, tuple(map(str, several)))
 

@@ -72,8 +72,8 @@ def scan_image(picture: Picture, path: Path) -> ImageScan:
     level = _level(sum(counts[1:], counts[0])) if picture.white is None else None
     ends = max((_ends(channel) for channel in counts), key=lambda pair: pair[1] - pair[0])
     highest = max(int(np.flatnonzero(channel)[-1]) for channel in counts)
-    told = (picture.white, picture.inverted, picture.coloured, picture.notes)
-    return ImageScan(path, picture.size, level, ends, highest, *told)
+    facts = (picture.white, picture.inverted, picture.coloured, picture.notes)
+    return ImageScan(path, picture.size, level, ends, highest, *facts)
 
 
 def blank_images(scans: Iterable[ImageScan], scale: IntensityScale) -> list[ImageScan]:

@@ -36,7 +36,7 @@ def image_files(folder: Path, *, hidden: bool = False) -> list[Path]:
     With ``hidden`` they are those, outside of ``.git``, that are hidden or left behind by programs:
     ``__MACOSX/x.png``, ``._x.png``, ``.ipynb_checkpoints/x.png`` and the like.
     """
-    return sorted(file for file, apart in files_below(folder) if apart == hidden and _is_image(file))
+    return sorted(file for file, is_hidden in files_below(folder) if is_hidden == hidden and _is_image(file))
 
 
 def broken_links(folder: Path) -> list[Path]:

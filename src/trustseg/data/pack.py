@@ -145,8 +145,8 @@ class Pack:
         whole = shapes and images.dtype == masks.dtype == np.uint8 and about["digest"] == digest
         if not whole:
             raise DataError(f"the files of the pack {path} do not belong together; {_AGAIN}")
-        told: dict[str, Any] = {"layout": layout, "digest": digest, "notes": notes, "passed_over": passed_over}
-        return cls(images, masks, index, encoding=encoding, folder=path, **told, **settings)
+        recorded: dict[str, Any] = {"layout": layout, "digest": digest, "notes": notes, "passed_over": passed_over}
+        return cls(images, masks, index, encoding=encoding, folder=path, **recorded, **settings)
 
     @property
     def lost(self) -> list[str]:
