@@ -123,6 +123,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
+def test_files_and_names_in_the_guide_for_contributors_exist() -> None:
+    text = CODE.sub(lambda code: code[0] if code[0].count("`") == 2 else "", (ROOT / "CONTRIBUTING.md").read_text())
+    names = [code for code in INLINE.findall(text) if "NAME" not in code]
+    files = [file.relative_to(ROOT).as_posix() for top in ("src", "tests") for file in (ROOT / top).rglob("*.py")]
+    paths = [name for name in names if re.fullmatch(r"[\w/]+\.py", name)]
+    assert [path for path in paths if not any(f"/{file}".endswith(f"/{path}") for file in files)] == []
+    words = set(
+        re.findall(r"\w+", "".join((ROOT / file).read_text() for file in files if file != "tests/test_docs.py"))
+    )
+    assert {name for name in names if re.fullmatch(r"\w+(\.\w+)*", name)} - {*paths} >= {"unpaired_masks"}
+    unknown = {word for name in names if re.fullmatch(r"\w+(\.[a-z_]+)*", name) for word in name.split(".")} - words
+    assert unknown == set()
+
+
 def rows_under(page: str, heading: str) -> list[list[str]]:
     """Return the cells of the table below a heading, without its header."""
     section = (ROOT / "docs" / page).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]

@@ -5,7 +5,7 @@ configuration has them as ``{name: quantile_mean, quantile: 0.9}`` or as one tex
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial, reduce
@@ -14,11 +14,24 @@ from operator import or_
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
-from trustseg.errors import ConfigError, first_problem, unknown_name
+from trustseg.errors import ConfigError, unknown_name
 
-__all__ = ["CONTRACT", "Entry", "Option", "call", "name_in", "number", "read", "slug", "written"]
+__all__ = [
+    "CONTRACT",
+    "Entry",
+    "Option",
+    "allowed_values",
+    "call",
+    "name_in",
+    "number",
+    "options_in_words",
+    "read",
+    "shown",
+    "slug",
+    "written",
+]
 
 Result = TypeVar("Result")
 Facts = TypeVar("Facts")
@@ -27,6 +40,8 @@ CONTRACT: Final = frozenset({"eps", "objective", "generator", "keep_best", "bala
 """Parameters that every attack or loss has and its caller fills in; they are no options."""
 
 _LONGEST: Final = 40  # characters of a fraction
+_KINDS: Final = {"boolean": "true | false", "string": "text", "object": "section of keys"}
+_BOUNDS: Final = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
 class Option(NamedTuple):
@@ -34,6 +49,11 @@ class Option(NamedTuple):
 
     annotation: Any
     default: Any
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of its values."""
+        return TypeAdapter(self.annotation).json_schema()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +104,13 @@ class Entry(Generic[Result, Facts]):
         """Return whether the function has a parameter of that name."""
         return parameter in signature(self.function).parameters
 
-    def checked(self, values: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+    def checked(self, values: Mapping[str, Any], *, name: str, where: str = "") -> dict[str, Any]:
         """Return option -> value of the type that the function takes, from what YAML gives, or from texts.
+
+        Args:
+            values: option -> value.
+            name: of the entry, for errors.
+            where: what the error of a value begins with.
 
         Raises:
             UnknownNameError: if the function has no such option.
@@ -99,7 +124,7 @@ class Entry(Generic[Result, Facts]):
         for option in values:
             if option not in self.options:
                 raise unknown_name(f"option of {name}", option, self.options)
-        return {option: _value(self.options[option].annotation, values[option], name, option) for option in values}
+        return {key: _value(self.options[key], value, f"{where}{name}({key}={{}})") for key, value in values.items()}
 
 
 def _writable(annotation: Any) -> Any:  # noqa: ANN401 - any type
@@ -118,16 +143,46 @@ def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - any type
     return [annotation, *(kind for inner in get_args(annotation) for kind in _kinds(inner))]
 
 
-def _value(annotation: Any, value: Any, name: str, option: str) -> Any:  # noqa: ANN401 - any type
-    """Return a value in the type of an option."""
-    kinds = _kinds(annotation)
+def _value(option: Option, value: Any, where: str) -> Any:  # noqa: ANN401 - any type
+    """Return a value in the type of an option; ``where`` is what an error begins with, ``{}`` for the value."""
+    kinds = _kinds(option.annotation)
     value = None if value == "null" and NoneType in kinds else number(value)
     try:
         if isinstance(value, bool) and bool not in kinds:
-            raise ConfigError(f"{name}: {option} is a number, got {str(value).lower()}")
-        return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {option}={value}: {first_problem(error)[1]}") from error
+            raise ValueError("a switch")
+        return TypeAdapter(option.annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+    except ValueError as error:  # pydantic's is one
+        got = shown(value, {}) if value is None or isinstance(value, bool) else value
+        words = f"expected {allowed_values(option.schema)}, default {shown(option.default, option.schema)}"
+        raise ConfigError(f"{where.format(got)}: {words}") from error
+
+
+def allowed_values(schema: Mapping[str, Any], names: Sequence[str] = ()) -> str:
+    """Return the values that a JSON schema allows, in words; ``names`` are those of the texts in it."""
+    if "anyOf" in schema and not names:
+        return " or ".join(allowed_values(option) for option in schema["anyOf"])
+    kind = schema.get("type", "section of keys")
+    if kind == "array":
+        return f"list, each: {allowed_values(schema['items'], names)}"
+    if choices := names or schema.get("enum"):
+        return " | ".join(map(str, choices))
+    words = "number or fraction" if schema.get("format") == "fraction" else _KINDS.get(kind, kind)
+    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in _BOUNDS.items() if bound in schema]
+    return " ".join(filter(None, (words, ", ".join(bounds))))
+
+
+def shown(value: Any, schema: Mapping[str, Any]) -> str:  # noqa: ANN401 - any default
+    """Return a default as one would write it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, float):
+        level = value * 255 if schema.get("format") == "fraction" else 0.0
+        return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-9 else f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item, schema.get("items", {})) for item in value) or "[]"
+    if isinstance(value, dict) and "eps" in value:  # an attack
+        return f"{value['name']} at {shown(value['eps'], {'items': {'format': 'fraction'}})}"
+    return str(value)
 
 
 def number(value: object) -> object:
@@ -172,9 +227,15 @@ def name_in(text: str) -> str:
 
 
 def read(
-    entries: Mapping[str, Entry[Result, Facts]], text: str, *, kind: str
+    entries: Mapping[str, Entry[Result, Facts]], text: str, *, kind: str, where: str = ""
 ) -> tuple[Entry[Result, Facts], dict[str, Any]]:
-    """Return the entry that a text names, and the options in it; ``kind`` is what the dictionary holds, for errors.
+    """Return the entry that a text names, and the options in it.
+
+    Args:
+        entries: name -> entry.
+        text: a name, or ``name(option=value, ...)``.
+        kind: what the dictionary holds, for errors.
+        where: what the error of a value begins with.
 
     Raises:
         UnknownNameError: if there is no such entry or option.
@@ -186,7 +247,8 @@ def read(
     if bracket and not rest.endswith(")"):
         raise ConfigError(f"{kind} '{text}' has no closing bracket; write {{name: {name}, option: value}}")
     given = [part.partition("=") for part in rest.removesuffix(")").split(",") if part.strip()]
-    return entries[name], entries[name].checked({key.strip(): value.strip() for key, _, value in given}, name=name)
+    options = {key.strip(): value.strip() for key, _, value in given}
+    return entries[name], entries[name].checked(options, name=name, where=where)
 
 
 def call(entries: Mapping[str, Entry[Result, Facts]], text: str, *, kind: str) -> Callable[..., Result]:
@@ -203,3 +265,19 @@ def slug(text: str) -> str:
         'quantile_mean_quantile0p9'
     """
     return re.sub(r"[^a-z0-9_]", "p", re.sub(r"[(,]\s*", "_", text.lower()).replace("=", "").rstrip(")"))
+
+
+def options_in_words(text: str, options: Iterable[str]) -> str:
+    """Return the options that ``slug`` wrote at the end of a name in words.
+
+    Example:
+        >>> options_in_words("_beta0p5", ["beta"]), options_in_words("_eps4p255_share1ep05", ["eps", "share"])
+        (' (beta = 0.5)', ' (eps = 4/255, share = 1e-05)')
+    """
+    names = "|".join(sorted(options, key=len, reverse=True)) or "$"
+    listed = []
+    for name, value in re.findall(rf"_({names})(.+?)(?=_(?:{names})|$)", text):
+        fraction = re.sub(r"(?<=\d)p255$", "/255", value) if value != "0p255" else value
+        plain = re.sub(r"(?<=\d)p(?=\d)", ".", re.sub(r"^p(?=\d)|(?<=\de)p(?=\d)", "-", fraction))
+        listed.append(f"{name.replace('_', ' ')} = {plain}")
+    return f" ({', '.join(listed)})" if listed else text.replace("_", " ")

@@ -131,7 +131,8 @@ def test_more_steps_are_never_weaker_on_a_linear_victim(name: str) -> None:
     assert all((found <= optimum + 1e-6).all() for found in harms)
     if follows_gradients(attack):
         assert all((more >= less).all() for less, more in pairwise(harms))
-        torch.testing.assert_close(harms[-1], optimum)
+        if attack.facts.dense:
+            torch.testing.assert_close(harms[-1], optimum)
     else:  # squares shrink at other steps
         assert (harms[-1] > harms[0]).all()
 

@@ -62,6 +62,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("train", "set data.path"),
         ("train nowhere.yaml", "no YAML file 'nowhere.yaml'"),
+        ("train a.yaml training.epochs", "'training.epochs' has no value; write training.epochs=VALUE"),
+        ("study grid.yaml grid", "write grid=VALUE"),
         ("train a.yaml b.yaml", "got 2 files (a.yaml, b.yaml)"),
         ("train data.path=films training.epoch=3", "did you mean 'training.epochs'?"),
         ("train data.path=films training.epochs=[", "training.epochs=["),

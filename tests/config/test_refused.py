@@ -68,7 +68,10 @@ ATTACK = "evaluation.attacks=[{{name: pgd, eps: [4/255], {}}}]"
         ("evaluation.attacks=pgd", "write [{name: pgd, eps: [4/255]}]"),
         ("evaluation.attacks=[{name: pgd, eps: 4/255}]", "evaluation.attacks.0.eps=4/255: expected a list"),
         ("evaluation.attacks=[{eps: [1/255]}]", "evaluation.attacks.0.name is missing"),
-        ("evaluation.attacks=[{name: pgd}]", "eps is missing"),
+        (
+            "evaluation.attacks=[{name: pgd}]",
+            "eps is missing; expected list, each: number or fraction",
+        ),
         ("evaluation.attacks=[{name: pgd, eps: [-1]}]", "evaluation.attacks.0.eps.0=-1"),
         ("evaluation.attacks=[{name: pgd, eps: []}]", "evaluation.attacks.0.eps=[]"),
         ("evaluation.attacks=[{name: pgd, eps: [4]}]", "above 1"),
@@ -79,8 +82,28 @@ ATTACK = "evaluation.attacks=[{{name: pgd, eps: [4/255], {}}}]"
         (ATTACK.format("objective: margni"), "did you mean 'margin'?"),
         (ATTACK.format("step: 3"), "did you mean 'steps'?"),
         (ATTACK.format("momentm: 0.9").replace("pgd", "mi_fgsm"), "did you mean 'momentum'?"),
-        (ATTACK.format("momentum: -1").replace("pgd", "mi_fgsm"), "greater than or equal to 0"),
-        ("loss.beta={name: fisher_squared_error, determinant_weight: -5}", "greater than or equal to 0"),
+        (
+            ATTACK.format("momentum: -1").replace("pgd", "mi_fgsm"),
+            "(momentum=-1): expected number >= 0, default 1",
+        ),
+        (ATTACK.format("step_size: yes"), "evaluation.attacks: pgd(step_size=true): expected number > 0 or null"),
+        ("loss.beta={name: fisher_squared_error, determinant_weight: -5}", "expected number >= 0, default 0.05"),
+        (
+            "loss.bernoulli=focal_cross_entropy(gamma=-1)",
+            "loss.bernoulli: focal_cross_entropy(gamma=-1): expected number >= 0, default 2",
+        ),
+        ("loss.bernoulli={name: focal_cross_entropy, gamma: true}", "(gamma=true): expected number >= 0"),
+        (
+            "evaluation.aggregations=[quantile_mean(quantile=two)]",
+            "(quantile=two): expected number >= 0, <= 1",
+        ),
+        ("evaluation.aggregations=[mean, {name: quantile_mean, quantile: .nan}]", "(quantile=.nan): expected number"),
+        ("loss.region={power: 2}", "loss.region.name is missing; write {name: NAME, option: value}"),
+        ("evaluation.metrics=[dice, {tolerance: 2}]", "evaluation.metrics.1.name is missing"),
+        (
+            "evaluation.attacks=[{name: pgd, eps: [x/255]}]",
+            "expected number or fraction >= 0, such as 4/255",
+        ),
         *(
             (
                 ATTACK.format(option).replace("pgd", "fgsm"),

@@ -81,10 +81,21 @@ def test_images_of_one_name_are_called_after_their_cases(
     assert {each.named.name for each in read_prediction_folder(tmp_path / "out").about.images} == expected
 
 
-def test_images_that_differ_by_their_ending_cannot_be_predicted_together(tmp_path: Path) -> None:
-    for name in ("broken.dcm", "broken.png"):
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("broken.dcm", "broken.png"), "have the same name but for ending or case; rename"),
+        (("X.png", "x.png"), "have the same name but for ending or case; rename"),
+        (("siteA/1.png", "siteB/1.png", "siteA-1.png"), "would be called 'siteA-1'"),
+    ],
+)
+def test_images_whose_predictions_would_have_one_name_are_refused(
+    tmp_path: Path, names: tuple[str, ...], words: str
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"have the same name but for ending or case; rename"):
+    with pytest.raises(DataError, match=words):
         image_files_of(tmp_path)
 
 

@@ -55,6 +55,8 @@ class AttackFacts:
         random: whether it draws from the generator by itself, not only for an optional random start.
         weighs_cross_entropy: whether it follows a weighted cross-entropy of its own and no other objective.
         carries: whether it takes images found with a smaller budget as ``candidates``.
+        dense: whether it may change every pixel by the whole budget; a sparse attack may not, and so does not reach the
+            optimum of a linear victim.
     """
 
     passes: Callable[..., tuple[float, float]]
@@ -63,3 +65,4 @@ class AttackFacts:
     random: bool = False
     weighs_cross_entropy: bool = False
     carries: bool = False
+    dense: bool = True

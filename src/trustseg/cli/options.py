@@ -111,8 +111,13 @@ Draws = Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients."
 
 def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
     """Return the YAML file among the settings, if any, and the key=value ones; no key holds a slash, a path may."""
+    from trustseg.config.loading import is_key
+
     pairs = [text for text in settings or [] if "=" in text and "/" not in text.partition("=")[0]]
     files = [Path(text) for text in settings or [] if text not in pairs]
+    for file in files:
+        if not file.exists() and is_key(str(file)):
+            raise ConfigError(f"'{file}' has no value; write {file}=VALUE")
     if len(files) > 1:
         raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}); give at most one")
     _refuse_repeated(pairs)

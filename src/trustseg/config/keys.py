@@ -2,20 +2,18 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from inspect import getdoc, getmodule
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 
 from trustseg.config.names import allowed_names, entries_with_options
 from trustseg.config.run import RunConfig
 from trustseg.config.study import StudyConfig
+from trustseg.entries import allowed_values, shown
 
 __all__ = ["annotation_of", "describe_keys", "describe_options", "expected", "flattened", "known_keys"]
-
-_KINDS: Final = {"boolean": "true | false", "string": "text", "object": "section of keys"}
-_BOUNDS: Final = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
 def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
@@ -70,18 +68,19 @@ def _section(annotation: object) -> type[BaseModel] | None:
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
-def expected(kind: type[BaseModel], key: str) -> str:
-    """Return in words what a dotted key may hold and its default; nothing if there is no such key.
+def expected(kind: type[BaseModel], key: str, *, item: bool = False) -> str:
+    """Return in words what a dotted key, or each item of its list, may hold, and its default; else nothing.
 
     Example:
-        >>> expected(RunConfig, "data.folds")
-        'integer >= 2, default 5'
+        >>> expected(RunConfig, "data.folds"), expected(RunConfig, "evaluation.attacks.eps", item=True)
+        ('integer >= 2, default 5', 'number or fraction >= 0')
     """
     if (annotation := annotation_of(kind, key)) is None:
         return ""
     schema = TypeAdapter(annotation).json_schema()
-    default = f", default {_shown(schema['default'], schema)}" if "default" in schema else ""
-    return f"{_allowed(schema, allowed_names().get(key, ()))}{default}"
+    schema = schema.get("items", schema) if item else schema
+    default = f", default {shown(schema['default'], schema)}" if "default" in schema else ""
+    return f"{allowed_values(schema, allowed_names().get(key, ()))}{default}"
 
 
 def describe_keys() -> Iterator[tuple[str, str, str, str]]:
@@ -96,8 +95,8 @@ def _described(
     for name, field in section["properties"].items():
         key = prefix + name
         if "$ref" not in field:
-            default = _shown(field["default"], field) if "default" in field else "required"
-            yield key, default, _allowed(field, allowed_names().get(key, ())), field["description"]
+            default = shown(field["default"], field) if "default" in field else "required"
+            yield key, default, allowed_values(field, allowed_names().get(key, ())), field["description"]
         if inner := field.get("$ref") or field.get("items", {}).get("$ref"):
             yield from _described(sections[inner.rpartition("/")[2]], f"{key}.", sections)
 
@@ -105,9 +104,9 @@ def _described(
 def describe_options() -> Iterator[tuple[str, str, str, str]]:
     """Yield (entry and option, default, allowed values, meaning) of the options of attacks, aggregations and losses."""
     for name, entry in entries_with_options():
-        for option, (annotation, default) in entry.options.items():
-            schema = TypeAdapter(annotation).json_schema()
-            yield f"{name}: {option}", _shown(default, schema), _allowed(schema), _meaning(entry.function, option)
+        for key, option in entry.options.items():
+            default = shown(option.default, option.schema)
+            yield f"{name}: {key}", default, allowed_values(option.schema), _meaning(entry.function, key)
 
 
 def _meaning(function: object, option: str) -> str:
@@ -118,31 +117,3 @@ def _meaning(function: object, option: str) -> str:
         if found:
             return re.sub(r"\s+", " ", found[1])
     return ""
-
-
-def _allowed(schema: Mapping[str, Any], names: Sequence[str] = ()) -> str:
-    """Return the values that a JSON schema allows, in words; ``names`` are those of the texts in it."""
-    if "anyOf" in schema and not names:
-        return " or ".join(_allowed(option) for option in schema["anyOf"])
-    kind = schema.get("type", "section of keys")
-    if kind == "array":
-        return f"list, each: {_allowed(schema['items'], names)}"
-    if choices := names or schema.get("enum"):
-        return " | ".join(map(str, choices))
-    words = "number or fraction" if schema.get("format") == "fraction" else _KINDS.get(kind, kind)
-    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in _BOUNDS.items() if bound in schema]
-    return " ".join(filter(None, (words, ", ".join(bounds))))
-
-
-def _shown(value: Any, schema: Mapping[str, Any]) -> str:  # noqa: ANN401 - any default
-    """Return a default as one would write it."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, float):
-        level = value * 255 if schema.get("format") == "fraction" else 0.0
-        return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-9 else f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_shown(item, schema.get("items", {})) for item in value) or "[]"
-    if isinstance(value, dict) and "eps" in value:  # an attack
-        return f"{value['name']} at {_shown(value['eps'], {'items': {'format': 'fraction'}})}"
-    return str(value)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from trustseg.config.data import DataConfig
-from trustseg.config.keys import annotation_of
+from trustseg.config.keys import annotation_of, known_keys
 from trustseg.config.messages import sentence
 from trustseg.config.run import RunConfig
 from trustseg.config.study import StudyConfig
@@ -16,7 +16,7 @@ from trustseg.errors import ConfigError
 from trustseg.text import first_of
 from trustseg.yaml_files import read_yaml
 
-__all__ = ["data_of_run", "load_run", "load_study", "with_values"]
+__all__ = ["data_of_run", "is_key", "load_run", "load_study", "with_values"]
 
 _DEEPEST: Final = 6  # sections in sections; ours have 3
 _LONGEST: Final = 80  # characters of a setting in a message
@@ -46,6 +46,11 @@ def data_of_run(model: Path) -> DataConfig | None:
     """Return the section ``data`` of the run whose folder a model's folder lies in, None if there is none."""
     own = (model if model.name else model.absolute()).parent / "config.yaml"
     return load_run(own).data if own.is_file() else None
+
+
+def is_key(text: str) -> bool:
+    """Return whether a text is a dotted key of a run or a study."""
+    return text in known_keys(StudyConfig)
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:

@@ -8,7 +8,8 @@ from typing import Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from trustseg.config.keys import expected, known_keys
+from trustseg.config.keys import annotation_of, expected, known_keys
+from trustseg.config.section import OPTIONS, is_marked
 from trustseg.text import printable
 
 __all__ = ["sentence", "unknown_key"]
@@ -52,20 +53,23 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
             problem = detail["msg"].removeprefix("Value error, ")
             return f"{key}: {problem}" if key else problem
         case "missing":
-            return f"{key} is missing"
+            allowed = expected(kind, path)
+            return f"{key} is missing{allowed and f'; expected {_with_example(allowed)}'}"
         case "string_unicode":
             return f"{key} is not valid UTF-8 ({value}); rename that file or folder"
         case "model_type" | "dict_type":
             problem = "expected a section of keys"
+        case "string_type" if isinstance(detail["input"], Mapping) and is_marked(annotation_of(kind, path), OPTIONS):
+            return f"{key}.name is missing; write {{name: NAME, option: value}}"
         case "string_type":
             problem = "expected text; quote what YAML reads as something else"
         case "tuple_type":
             example = "[{name: pgd, eps: [4/255]}]" if key == "evaluation.attacks" else f"[{value}]"
             problem = f"expected a list; write {example}"
         case found:
-            allowed = expected(kind, path)
+            allowed = expected(kind, path, item=isinstance(place[-1], int)) if place else ""
             said = detail["msg"][:1].lower() + detail["msg"][1:]
-            problem = f"expected {allowed}" if allowed else said
+            problem = f"expected {_with_example(allowed)}" if allowed else said
             if allowed and found.endswith(("_short", "_long", "_mismatch")):  # a length or a pattern
                 problem += f"; {said}"
             if found == "less_than_equal" and key.endswith("eps"):
@@ -74,6 +78,11 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
             if near := difflib.get_close_matches(str(detail["input"]), known, n=1):
                 problem += f"; did you mean {near[0]}?"
     return f"{key}={value}: {problem}"
+
+
+def _with_example(allowed: str) -> str:
+    """Return what a key may hold, with an example where the default shows none."""
+    return f"{allowed}, such as 4/255" if "fraction" in allowed and "/255" not in allowed else allowed
 
 
 def unknown_key(kind: type[BaseModel], key: str, path: str) -> str:

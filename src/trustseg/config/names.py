@@ -127,7 +127,7 @@ def check_names(key: str, *got: str) -> None:
             continue
         if name_in(text) not in entries or (text not in entries and not takes_options):
             raise unknown_name(f"value of {key}", text, [*words, *entries])
-        read(entries, text, kind=f"value of {key}")
+        read(entries, text, kind=f"value of {key}", where=f"{key}: ")
 
 
 def _is_nrtk(shift: str) -> bool:
@@ -146,7 +146,9 @@ def check_attack(attack: "AttackConfig") -> None:
         return
     if attack.parameters:
         raise ConfigError(f"parameters are for attacks named art:NAME, the attack is {attack.name}")
-    _entries()["evaluation.attacks.name"][attack.name].checked(attack.own_options, name=attack.name)
+    _entries()["evaluation.attacks.name"][attack.name].checked(
+        attack.own_options, name=attack.name, where="evaluation.attacks: "
+    )
 
 
 def check_attack_options(name: str, options: Iterable[str]) -> None:

@@ -137,7 +137,10 @@ def uniquely_named(cases: Sequence[Case], root: Path) -> tuple[Case, ...]:
         if len({case.name for case in named}) == len(cases):
             return named
     again = Counter(case.name for case in named).most_common(1)[0][0]
-    files = ", ".join(str(case.image) for case in named if case.name == again)
+    clashing = [case.image for case in named if case.name == again]
+    files = ", ".join(map(str, clashing))
+    if len({image.with_suffix("") for image in clashing}) > 1:
+        raise DataError(f"{files} would be called '{again}', folders in front of names that come twice; rename one")
     raise DataError(f"{files} have the same name but for ending or case; rename or delete one")
 
 

@@ -56,7 +56,7 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
 
     Raises:
         MissingFileError: if there is no such file or folder.
-        DataError: if the folder holds no image, or two images of it differ by their endings only.
+        DataError: if the folder holds no image, or two predictions would differ by ending or case only.
     """
     if path.is_file() and path.suffix.lower() != ".csv":
         return {path: path.name}
@@ -74,10 +74,11 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
         case.image: case.image.name if stems[case.image.stem] == 1 else f"{case.name}{case.image.suffix}"
         for case in cases
     }
-    (stem, count), *_ = Counter(Path(name).stem for name in names.values()).most_common(1)
+    outputs = {file: Path(name).stem.casefold() for file, name in names.items()}
+    (stem, count), *_ = Counter(outputs.values()).most_common(1)
     if count > 1:
-        first, second = [file for file, name in names.items() if Path(name).stem == stem][:2]
-        raise DataError(f"'{first}' and '{second}' would give predictions of one name; rename one of them")
+        first, second = [file for file, output in outputs.items() if output == stem][:2]
+        raise DataError(f"'{first}' and '{second}' have the same name but for ending or case; rename or delete one")
     masks = [mask for case in listing.cases for mask in case.masks]
     others = {*(case.image for case in found), *masks, *listing.unpaired_masks, *listing.passed_over}.difference(names)
     if others and note is not None:

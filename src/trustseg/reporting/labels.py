@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from trustseg.config import ReportConfig
+from trustseg.entries import Entry, options_in_words
 from trustseg.errors import ConfigError, first_problem, unknown_name
 from trustseg.records import metric_of_column
 from trustseg.yaml_files import parse_yaml, read_yaml
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trustseg.attacks import AttackFacts
-    from trustseg.entries import Entry
     from trustseg.metrics.mask_metrics import MetricFacts
     from trustseg.reporting.results import Results
 
@@ -86,14 +86,14 @@ def describe_metric(column: str) -> str:
 
     Example:
         >>> describe_metric("metric_hausdorff_95"), describe_metric("metric_surface_dice_tolerance3")
-        ('HD95, px ↓', 'surface Dice tolerance3')
+        ('HD95, px ↓', 'surface Dice (tolerance = 3)')
     """
     from trustseg.metrics import METRICS  # loads torch
 
     key, facts = metric_facts(column)
     if facts is None:
         return words(key)
-    options = metric_of_column(column).removeprefix(key).replace("_", " ")
+    options = options_in_words(metric_of_column(column).removeprefix(key), METRICS[key].options)
     unit, mark = "" if facts.unit == "share" else f", {facts.unit}", " ↓" if facts.better == "lower" else ""
     return f"{METRICS[key].label}{options}{unit}{mark}"
 
@@ -198,13 +198,20 @@ def budget(condition: ConditionKey) -> float:
 
 
 def words(name: str) -> str:
-    """Return the name of a measure, an aggregation, a score column or a shift in words.
+    """Return the name of a measure, an aggregation with its options, a score column or a shift in words.
 
     Example:
-        >>> words("u_entropy_soft_dice_confidence"), words("gaussian_noise")
-        ('entropy soft Dice confidence', 'Gaussian noise')
+        >>> words("u_entropy_soft_dice_confidence"), words("gaussian_noise"), words("u_variance_patch_max_patch8")
+        ('entropy soft Dice confidence', 'Gaussian noise', 'variance patch max (patch = 8)')
     """
-    return spelled(name.removeprefix("u_").replace("_", " "))
+    from trustseg.uncertainty import AGGREGATIONS  # loads torch
+
+    name, options = name.removeprefix("u_"), ""
+    for key, entry in AGGREGATIONS.items():
+        found = re.search(rf"(?:^|_){key}(_(?:{'|'.join(entry.options)}).+)$", name) if entry.options else None
+        if found:
+            name, options = name.removesuffix(found[1]), options_in_words(found[1], entry.options)
+    return spelled(name.replace("_", " ")) + options
 
 
 def spelled(text: str) -> str:
