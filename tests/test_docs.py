@@ -126,7 +126,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_files_and_names_in_the_guide_for_contributors_exist() -> None:
     text = CODE.sub(lambda code: code[0] if code[0].count("`") == 2 else "", (ROOT / "CONTRIBUTING.md").read_text())
     names = [code for code in INLINE.findall(text) if "NAME" not in code]
-    files = [file.relative_to(ROOT).as_posix() for top in ("src", "tests") for file in (ROOT / top).rglob("*.py")]
+    files = [
+        file.relative_to(ROOT).as_posix() for top in ("src", "tests", "scripts") for file in (ROOT / top).rglob("*.py")
+    ]
     paths = [name for name in names if re.fullmatch(r"[\w/]+\.py", name)]
     assert [path for path in paths if not any(f"/{file}".endswith(f"/{path}") for file in files)] == []
     words = set(
