@@ -9,7 +9,8 @@ from tests.reporting.given import EVIDENTIAL, one_run
 
 from trustseg.errors import TrustsegError
 from trustseg.reporting import build_report, load_results
-from trustseg.reporting.labels import describe_attack, describe_condition, labelled, load_labels
+from trustseg.reporting.labels import describe_attack, describe_condition, labelled
+from trustseg.reporting.own_labels import load_labels
 from trustseg.reporting.results import Results
 
 

@@ -31,7 +31,7 @@ from trustseg.reporting.labels import CLEAN
 __all__ = ["Audit", "audit"]
 
 PLAN: Final = "plan.json"
-_PAGE: Final = 0.1  # of the budget, for verdicts and the page
+_PAGE: Final = 0.15  # of the budget, for start-up, verdicts and the page
 
 
 @dataclass(frozen=True, slots=True)

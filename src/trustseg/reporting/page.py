@@ -31,15 +31,13 @@ from trustseg.reporting.findings import find_caveats, strongest_facts, use_and_p
 from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery, write_cases
 from trustseg.reporting.labels import (
     METRIC_NAMES,
-    OwnLabels,
     describe_condition,
     labelled,
-    load_labels,
     texts_of,
-    with_labels,
     words,
 )
 from trustseg.reporting.overview import compact, comparisons, first_screen, headlines
+from trustseg.reporting.own_labels import OwnLabels, load_labels, with_labels
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import Results, is_generated, load_results
 from trustseg.reporting.robustness import ensemble_check
