@@ -7,6 +7,7 @@ from operator import mul
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from trustseg.training.attacking import FREE
 
 from benchmarks.runs import TimedRun, now, ratio
 from benchmarks.scenes import BATCH, ON_GPU, bare_step, generated_pack, run_of
@@ -16,7 +17,6 @@ from trustseg.config import RunConfig
 from trustseg.data import Pack
 from trustseg.data.batches import Batch
 from trustseg.selection import SELECTIONS, attacked_count
-from trustseg.training.attacking import FREE
 from trustseg.training.passes import Passes, epoch_passes
 
 SIZE, IMAGES, EPOCHS = (224, 1024, 5) if ON_GPU else (96, 32, 5)
