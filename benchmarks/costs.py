@@ -7,13 +7,13 @@ from operator import mul
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from trustseg.training.attacking import FREE
 
 from benchmarks.runs import TimedRun, now, ratio
 from benchmarks.scenes import BATCH, ON_GPU, bare_step, generated_pack, run_of
 from benchmarks.timing import Figure
 from trustseg.attacks import training_attacks
 from trustseg.config import RunConfig
+from trustseg.config.names import FREE
 from trustseg.data import Pack
 from trustseg.data.batches import Batch
 from trustseg.selection import SELECTIONS, attacked_count

@@ -1,9 +1,11 @@
 """Scripts: tables between the marks of a page are written all or not at all, and say what was measured."""
 
+import ast
 import json
 import re
 import shutil
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +15,9 @@ from PIL import Image
 from tests.reporting.fake_results import write_study
 
 ROOT = Path(__file__).parents[1]
+OUTSIDE = [
+    file for folder in ("benchmarks", "docs/tutorials", "examples", "scripts") for file in (ROOT / folder).glob("*.py")
+]
 START, END = r"<!-- table: (?P<name>\w+) -->", "<!-- end -->"
 
 
@@ -135,3 +140,13 @@ def test_the_page_of_benchmarks_is_that_of_the_figures_that_are_kept(tmp_path: P
         said = f"## {absent}\n\nNo {absent} was at hand: nothing on this page was measured on one.\n"
         assert said in (tmp_path / "page.md").read_text()
         assert "Measured on Some GPU beside AMD EPYC" in (tmp_path / "page.md").read_text()
+
+
+@pytest.mark.parametrize("file", OUTSIDE, ids=lambda file: file.stem)
+def test_what_files_outside_of_the_package_import_is_there(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trustseg"):
+            module = import_module(str(node.module))
+            for name in node.names:
+                wanted = f"{node.module}.{name.name}"
+                assert hasattr(module, name.name) or find_spec(wanted), wanted
