@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -16,7 +17,8 @@ from tests.reporting.given import collected, one_run
 from trustseg.reporting import hypotheses as module
 from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, dose_chart, dose_response, hypotheses
 from trustseg.reporting.report_data import ReportData
-from trustseg.statistics import holm
+from trustseg.statistics import compare_images, holm
+from trustseg.study.hypotheses import Hypothesis
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,16 @@ def test_one_training_on_each_side_supports_nothing(tmp_path: Path, two_seeds: P
     assert "one training on each side" in outcome.sentence
     (outcome,) = told(two_seeds)
     assert (outcome.hypothesis.name, outcome.verdict) == ("mine", "supported")
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0, "inconclusive"), (2.0, "not testable here")])
+def test_one_training_on_each_side_shows_at_most_that_nothing_is_shown(shift: float, verdict: str) -> None:
+    values = shift + np.tile([1.0, -1.0], 20)[None]
+    claim = Hypothesis.model_validate(CLAIM)
+    outcome = Outcome(claim, comparison=compare_images(values, np.zeros_like(values), [f"P{n}" for n in range(40)]))
+    assert outcome.tested is None
+    assert outcome.verdict == verdict
+    assert "one training on each side" in outcome.sentence
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from torch.nn.functional import interpolate
 
 from trustseg.models import BeliefModel
 
-__all__ = ["APPROXIMATE", "repeats_of"]
+__all__ = ["APPROXIMATE", "REPEATED", "REPEAT_PASSES", "repeats_of"]
 
 APPROXIMATE: Final = ("half precision (bfloat16)", "input enlarged by a quarter and reduced again")
 """Ways of running that change the numbers on purpose; the others should change nothing."""
+REPEATED: Final = 16  # images
+REPEAT_PASSES: Final = 8 * REPEATED  # predictions of one image, in all
 
 
 def repeats_of(model: BeliefModel, images: Tensor, names: list[str]) -> dict[str, dict[str, float]]:

@@ -18,6 +18,7 @@ from trustseg.audit.document import Document
 from trustseg.audit.evidence import Evidence
 from trustseg.audit.findings import findings_of
 from trustseg.audit.plan import Plan, make_plan, seconds_of
+from trustseg.audit.repeats import REPEAT_PASSES
 from trustseg.audit.requirements import Requirement, default_requirements, read_requirements
 from trustseg.audit.subject import ModelOptions, Subject, open_subject
 from trustseg.audit.verdicts import NEEDS, Verdict, describe, require_known, why_not
@@ -190,7 +191,8 @@ def _plan(
     if file.is_file() and (before := read_json(file)).get("fingerprint") == fingerprint:
         return TypeAdapter(Plan).validate_python(before["plan"])
     times = measuring.pass_times(subject, rows, _metrics_under_change(requirements))
-    left = None if budget is None else max(0.0, (1 - _PAGE) * budget - (time.monotonic() - since))
+    repeats = REPEAT_PASSES * times.forward
+    left = None if budget is None else max(0.0, (1 - _PAGE) * budget - (time.monotonic() - since) - repeats)
     plan = make_plan(
         times,
         images=len(rows),

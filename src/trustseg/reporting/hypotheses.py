@@ -60,11 +60,12 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict:
-        """What the comparison allows to say."""
+        """What the comparison allows to say; of one training on each side at most that it shows no difference."""
         found, asked = self.tested, self.hypothesis
-        return (
-            "not testable here" if found is None else found.conclusion(asked.direction, margin=asked.margin, p=self.p)
-        )
+        if found is not None:
+            return found.conclusion(asked.direction, margin=asked.margin, p=self.p)
+        shows_nothing = self.comparison is not None and _includes_zero(self.comparison)
+        return "inconclusive" if shows_nothing and asked.direction in ("higher", "lower") else "not testable here"
 
     @property
     def sentence(self) -> str:
@@ -200,6 +201,12 @@ def _is_nothing(comparison: Comparison) -> bool:
     return comparison.interval.low == comparison.interval.high == comparison.interval.value == 0
 
 
+def _includes_zero(comparison: Comparison) -> bool:
+    """Return whether an interval over patients includes 0; one that covers trainings as well would be wider still."""
+    interval = comparison.interval
+    return interval.low <= 0 <= interval.high and not interval.few_patients and not _is_nothing(comparison)
+
+
 def _why(outcome: Outcome, comparison: Comparison) -> str:
     """Return what a verdict rests on."""
     hypothesis, interval = outcome.hypothesis, comparison.interval
@@ -210,6 +217,8 @@ def _why(outcome: Outcome, comparison: Comparison) -> str:
             return f"fewer than {FEW_PATIENTS} patients"
         case "not testable here":
             return "no interval" if math.isnan(interval.low) else ONE_TRAINING
+        case "inconclusive" if comparison.trainings < 2:
+            return ONE_TRAINING
         case "inconclusive":
             return f"a difference of {number_text(comparison.detectable)} would have been found 4 times in 5"
     if hypothesis.direction in ("not_lower", "not_higher", "equal"):
