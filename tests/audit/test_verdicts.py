@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.audit.given import maps_of, pack_of_shifts
+from torch import Tensor, nn
 
 from trustseg.audit import ModelOptions, Requirement, read_requirements
 from trustseg.audit.evidence import Evidence
@@ -107,6 +108,8 @@ def test_what_was_not_measured_is_not_shown(alike: Evidence) -> None:
         ({"metric": "dice_drop", "at_most": 1}, ConfigError, "dice_drop"),
         ({"metric": "dice_native", "at_least": 1, "condition": "jpeg@3"}, ConfigError, "dice_native"),
         ({"metric": "ece", "at_most": 1, "subgroup": "site=north"}, ConfigError, "ece"),
+        ({"metric": "dice", "at_least": 80}, ConfigError, "80"),
+        ({"metric": "dice_drop", "at_most": -2, "condition": "jpeg@3"}, ConfigError, "-2"),
     ],
 )
 def test_requirements_that_cannot_be_are_refused(
@@ -152,6 +155,19 @@ def test_the_shipped_requirements_exist() -> None:
     assert len({describe(each) for each in shipped}) == len(shipped) > 5
     for each in shipped:
         require_known(each)
+
+
+class Labels(nn.Module):
+    """Gives pixels brighter than 1/2 the label 1."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images[:, :1] > 0.5).long()
+
+
+def test_a_model_that_returns_labels_has_no_probability_to_judge() -> None:
+    subject = open_subject(Labels(), pack_of_shifts([0, 0]), ModelOptions())
+    assert subject.tier == 1
+    assert not subject.has_probability
 
 
 def test_predictions_that_lack_a_case_or_are_none_are_refused_by_name() -> None:

@@ -58,11 +58,14 @@ def test_the_exit_code_is_the_verdict(command: Command) -> None:
         (("--compare", "right", "right"), "", "audit.json"),
         (("right", "data", "--budget", "soon"), "", "soon"),
         (("right", "data", "--convention", "logit"), "", "logit"),
+        (("right", "data", "--convention", "output=logit", "--take", "0"), "", "--take and --convention output"),
+        (("right", "data", "--convention", "class_index=two"), "", "class_index=two"),
         (("few", "data"), "", "p3"),
         (("right", "data/images"), "", "reference masks"),
         (("right", "data"), "{metric: dize, at_least: 1}", "dize"),
         (("right", "data"), "{metric: dice, condition: jpeg@3, at_least: 1}", "predictions alone"),
         (("right", "data"), "{metric: dice}", "asked.yaml"),
+        (("right", "data"), "{metric: dice, at_least: 80}", "80"),
     ],
 )
 def test_bad_input_is_a_sentence_and_no_verdict(

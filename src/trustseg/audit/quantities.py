@@ -46,6 +46,7 @@ class QuantityFacts:
     needs: tuple[str, ...] = ("masks",)
     conditions: str = "any"  # "any", "clean" or "changed"
     by_subgroup: bool = True  # whether it can be given for part of the images
+    bounds: tuple[float, float] = (0.0, 1.0)  # between which its value always lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _of_masks(name: str) -> Quantity:
     metric, facts = METRICS[name], METRICS[name].facts
     label = metric.label if facts.unit == "share" else f"{metric.label}, {facts.unit}"
     mean = partial(_mean_of, column=metric_column(name), bounds=facts.bounds)
-    return Entry(mean, label, QuantityFacts(better=facts.better))
+    return Entry(mean, label, QuantityFacts(better=facts.better, bounds=facts.bounds))
 
 
 _LOWER: Final = "lower"
@@ -179,7 +180,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     "pooled_dice": Entry(partial(_pooled, union=False), "pooled Dice", QuantityFacts()),
     "pooled_iou": Entry(partial(_pooled, union=True), "pooled IoU", QuantityFacts()),
     "failure_rate": Entry(failure_rate, "failure rate", QuantityFacts(_LOWER)),
-    "dice_drop": Entry(dice_drop, "fall of Dice", QuantityFacts(_LOWER, conditions="changed")),
+    "dice_drop": Entry(dice_drop, "fall of Dice", QuantityFacts(_LOWER, conditions="changed", bounds=(-1.0, 1.0))),
     "agreement": Entry(
         partial(_mean_of, column="dice"),
         "Dice with the clean prediction",

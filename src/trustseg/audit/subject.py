@@ -90,24 +90,38 @@ def open_subject(
     """
     opened = partial(_opened, data, options, progress)
     if isinstance(source, Mapping):
+        _require_unused(options, "a mapping of predictions")
         return _of_predictions("predictions", source, opened)
     if isinstance(source, str | Path) and (path := Path(source)).exists():
         own = path / "model" if (path / "model" / "model.json").is_file() else path
         if (own / "model.json").is_file():
+            _require_unused(options, f"'{path}', a model of trustseg")
             return _of_ours(own, data, opened)
         if path.is_dir() and not (path / "config.json").is_file():
             from trustseg.models.foreign import open_predictions
 
+            _require_unused(options, f"'{path}', a folder of predictions", allowed="class_index")
             index = options.conventions.get("class_index")
-            found = open_predictions(path, class_index=index if isinstance(index, int) else None)
-            return _of_predictions(path.absolute().name, found, opened)
+            if index is not None and type(index) is not int:
+                raise ConfigError(f"--convention class_index={index}: give the number of a class, such as 1")
+            return _of_predictions(path.absolute().name, open_predictions(path, class_index=index), opened)
         if is_exported(path):
-            return _of_exported(path, options, opened)
+            _require_unused(options, f"'{path}', which trustseg exported")
+            return _of_exported(path, opened)
     elif isinstance(source, str | Path) and ":" not in str(source):
         raise MissingFileError(f"no model or folder of predictions '{source}'; check the path")
     elif not isinstance(source, str | Path) and hasattr(source, "size") and hasattr(source, "channels"):
+        _require_unused(options, "a callable that returns beliefs")
         return _of_callable(source, opened)
     return _of_foreign(source, options, opened)
+
+
+def _require_unused(options: ModelOptions, what: str, *, allowed: str = "") -> None:
+    """Raise a ConfigError if something is said of the input or output of what needs no such word."""
+    given = {"--weights": options.weights is not None, "--take": options.output is not None}
+    given |= {f"--convention {name}": name != allowed for name in options.conventions}
+    if odd := [name for name, is_odd in given.items() if is_odd]:
+        raise ConfigError(f"{' and '.join(odd)}: it is not known what this says of {what}; remove it")
 
 
 def _opened(data: Path | str | Pack, options: ModelOptions, progress: ProgressCallback | None, **settings: Any) -> Pack:  # noqa: ANN401 - those of open_dataset
@@ -149,10 +163,8 @@ def _of_ours(folder: Path, data: Path | str | Pack, opened: _Opened) -> Subject:
     )
 
 
-def _of_exported(path: Path, options: ModelOptions, opened: _Opened) -> Subject:
+def _of_exported(path: Path, opened: _Opened) -> Subject:
     """Return a file that ``trustseg export`` wrote: what it takes and returns is known."""
-    if options.weights is not None or options.output is not None or options.conventions:
-        raise ConfigError(f"'{path}' says what it takes and returns; remove --weights, --take and --convention")
     exported = open_exported(path)
     about = exported.description
     spec = about.spec
@@ -197,7 +209,15 @@ def _of_foreign(source: object, options: ModelOptions, opened: _Opened) -> Subje
     model = ForeignModel(network, findings.chosen)
     tried = findings.describe(3) if len(known) else []
     facts = (*model.description(), *findings.notes, *tried)
-    return Subject(model.name, pack, facts, model.digest or hash_of_model(model), model, gradients=model.gradients)
+    return Subject(
+        model.name,
+        pack,
+        facts,
+        model.digest or hash_of_model(model),
+        model,
+        gradients=model.gradients,
+        has_probability=model.conventions.output != "labels",
+    )
 
 
 def _of_predictions(name: str, predictions: Any, opened: _Opened) -> Subject:  # noqa: ANN401 - a mapping, or Predictions

@@ -86,6 +86,11 @@ def require_known(requirement: Requirement) -> None:
     if facts.conditions != "any" and is_clean != (facts.conditions == "clean"):
         other = "clean images" if facts.conditions == "clean" else "a shift or an attack, such as jpeg@3"
         raise ConfigError(f"{asked}: {requirement.metric} is measured under {other}")
+    least, most = facts.bounds
+    if not least <= requirement.bound <= most:
+        raise ConfigError(
+            f"{asked}: {requirement.metric} lies between {least:g} and {most:g}, not {requirement.bound:g}"
+        )
     if requirement.subgroup is not None and not facts.by_subgroup:
         raise ConfigError(f"{asked}: {requirement.metric} is not measured by subgroup")
 

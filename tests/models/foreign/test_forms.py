@@ -146,6 +146,53 @@ def test_a_segformer_is_read_with_what_it_says_of_its_input(tmp_path: Path) -> N
         torch.testing.assert_close(model(images).log_odds, expected, atol=1e-5, rtol=1e-5)
 
 
+def of_monai() -> nn.Module:
+    nets = pytest.importorskip("monai.networks.nets")
+    network: nn.Module = nets.BasicUNet(2, in_channels=1, out_channels=2, features=(8, 8, 8, 8, 8, 8))
+    return network
+
+
+def of_timm() -> nn.Module:
+    timm = pytest.importorskip("timm")
+    encoder = timm.create_model("resnet18", features_only=True, in_chans=1, out_indices=(0, 1))
+    return nn.Sequential(encoder, Last(), nn.Conv2d(encoder.feature_info.channels()[-1], 1, 1))
+
+
+def of_torchvision() -> nn.Module:
+    models = pytest.importorskip("torchvision.models.segmentation")
+    network: nn.Module = models.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+    return network
+
+
+class Last(nn.Module):
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        return features[-1]
+
+
+LIBRARIES: dict[str, tuple[Callable[[], nn.Module], str | None, Conventions, Callable[[Any], torch.Tensor]]] = {
+    "monai": (of_monai, None, Conventions("two_channel_logits"), lambda found: found[:, 1:] - found[:, :1]),
+    "timm": (of_timm, None, LOGIT, lambda found: nn.functional.interpolate(found, size=(64, 64), mode="bilinear")),
+    "torchvision": (
+        of_torchvision,
+        "out",
+        Conventions("classes", 2),
+        lambda found: found["out"][:, 2:] - found["out"][:, :2].logsumexp(dim=1, keepdim=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.filterwarnings("ignore::FutureWarning:monai")  # of its own internals
+def test_modules_of_other_libraries_give_their_own_log_odds(library: str) -> None:
+    make, output, conventions, read = LIBRARIES[library]
+    torch.manual_seed(0)
+    own = make().eval()
+    model = ForeignModel(open_model(own, output=output), conventions)
+    images = networks.images(2, size=64, channels=model.channels)
+    networks.check_same(lambda given: model(given).log_odds, images, lambda given: read(own(given)))
+    assert gradient(model, images).abs().sum() > 0
+
+
 @pytest.mark.parametrize("shape", [("b", 3, 48, 48), (1, 3, 48, 48), (4, 3, 48, 48)])
 def test_a_fixed_size_is_found_and_used(shape: tuple[str | int, ...], tmp_path: Path) -> None:
     network = open_model(networks.write_onnx(tmp_path / "red.onnx", shape=shape))

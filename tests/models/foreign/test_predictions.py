@@ -98,6 +98,23 @@ def test_channels_of_several_classes_are_asked_for(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_predictions(tmp_path, class_index=0)["a"], values[0])
 
 
+def test_what_a_class_says_of_the_files_is_used_or_refused(tmp_path: Path) -> None:
+    hard, soft = np.eye(4, dtype=np.uint8), np.full((4, 4), 0.5)
+    np.save(tmp_path / "a.npy", hard)
+    np.testing.assert_array_equal(open_predictions(tmp_path, class_index=1)["a"], hard)
+    np.testing.assert_array_equal(open_predictions(tmp_path, class_index=0)["a"], 1 - hard)
+    np.save(tmp_path / "a.npy", soft)
+    with pytest.raises(DataError, match="class 1"):
+        open_predictions(tmp_path, class_index=1)
+    np.save(tmp_path / "b.npy", np.stack([1 - soft, soft]))
+    with pytest.raises(DataError, match=r"a\.npy' 1 and .*b\.npy' 2"):
+        open_predictions(tmp_path)
+    (tmp_path / "a.npy").unlink()
+    np.save(tmp_path / "b.npy", np.stack([1 - soft, soft], axis=-1))
+    with pytest.raises(DataError, match=r"b\.npy.*classes last"):
+        open_predictions(tmp_path)
+
+
 @pytest.mark.parametrize(
     "values",
     [np.full((4, 4), 1.5), np.full((4, 4), -0.1), np.full((4, 4), np.nan), np.zeros(4), np.zeros((0, 4))],

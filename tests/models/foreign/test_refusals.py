@@ -168,11 +168,28 @@ def test_a_module_is_left_as_it_was() -> None:
 
 def test_a_function_beside_the_command_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_model_of_red.py").write_text("from tests.models.foreign.networks import Red as build\n")
-    (tmp_path / "my_broken_model.py").write_text("def build():\n    raise KeyError('nothing')\n")
+    (tmp_path / "my_broken_model.py").write_text("def build():\n    raise SystemExit('nothing')\n")
     monkeypatch.chdir(tmp_path)
     assert open_model("my_model_of_red:build", trust_code=True).gradients
     with pytest.raises(ModelError, match=r"my_broken_model:build.*nothing"):
         open_model("my_broken_model:build", trust_code=True)
+
+
+class Tired(nn.Module):
+    """Fails on every input."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise KeyError("tired\nand more")
+
+
+def test_what_fails_later_or_marks_nothing_is_named() -> None:
+    network = open_model(Red())
+    network.module = Tired()
+    with pytest.raises(ModelError, match=r"Red.*1x3x32x32.*tired"):
+        network(networks.images(1))
+    images = networks.images()
+    with pytest.raises(ModelError, match="marks nothing"):
+        find_conventions(open_model(Wrapped(None, lambda found: found * 0)), images, networks.masks(images), fixed={})
 
 
 def test_functions_and_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -202,6 +219,24 @@ def test_folders_that_hold_no_known_model_are_refused(tmp_path: Path) -> None:
             open_model(tmp_path)
     (tmp_path / "model.json").touch()
     with pytest.raises(ModelError, match="model of trustseg"):
+        open_model(tmp_path)
+
+
+def test_segformers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sides = {"depths": [1] * 4, "decoder_hidden_size": 8, "num_attention_heads": [1] * 4}
+    config = transformers.SegformerConfig(num_labels=2, hidden_sizes=[8, 8, 8, 8], **sides)
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": ["half"], "image_std": [1]}')
+    with pytest.raises(ModelError, match=r"preprocessor_config\.json"):
+        open_model(tmp_path)
+    other = transformers.SegformerConfig(num_labels=2, hidden_sizes=[8, 8, 8, 16], **sides)
+    other.architectures = ["SegformerForSemanticSegmentation"]
+    other.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"model\.safetensors.*does not fit"):
+        open_model(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(ModelError, match=r"cannot be read as a SegFormer"):
         open_model(tmp_path)
 
 

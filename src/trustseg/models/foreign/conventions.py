@@ -71,6 +71,8 @@ class Conventions:
             raise ConfigError(f"threshold is {self.threshold}: a probability between 0 and 1, usually 0.5")
         if len(self.mean) not in (1, 3) or len(self.deviation) not in (1, 3) or not all(self.deviation):
             raise ConfigError(f"mean {self.mean} and deviation {self.deviation}: give 1 or 3 values, deviations not 0")
+        if not all(math.isfinite(value) for value in (*self.mean, *self.deviation)):
+            raise ConfigError(f"mean {self.mean} and deviation {self.deviation}: give finite numbers")
         if self.size is not None and self.size < 1:
             raise ConfigError(f"size is {self.size}: the side of a square in pixels, at least 1")
 

@@ -59,7 +59,7 @@ def open_function(source: str, *, weights: Path | str | None, output: str | int 
         for part in name.split("."):
             function = getattr(function, part)
         module = function()
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise ModelError(
             f"'{source}' cannot be called ({type(error).__name__}: {first_line(error)}); give package.module:function"
         ) from error
@@ -138,15 +138,20 @@ def _segformer(folder: Path) -> nn.Module:
     bars.disable_progress_bar()
     try:
         module, found = transformers.SegformerForSemanticSegmentation.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
         )
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise ModelError(f"'{folder}' cannot be read as a SegFormer ({first_line(error)})") from error
     finally:
         if shown:
             bars.enable_progress_bar()
     if odd := [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in found[kind]]:
-        raise ModelError(f"'{folder / 'model.safetensors'}' does not fit config.json: '{odd[0]}' (of {len(odd)})")
+        first = odd[0] if isinstance(odd[0], str) else odd[0][0]  # with both shapes, where these differ
+        raise ModelError(f"'{folder / 'model.safetensors'}' does not fit config.json: '{first}' (of {len(odd)})")
     network: nn.Module = module
     return network
 
@@ -159,7 +164,10 @@ def _note_preprocessing(file: Path, facts: Facts) -> None:
     facts.given |= {"order": "rgb", "scale": 1 if about.get("do_rescale", True) else 255}
     mean, deviation, size = (about.get(name) for name in ("image_mean", "image_std", "size"))
     if about.get("do_normalize", True) and isinstance(mean, list) and isinstance(deviation, list):
-        facts.given |= {"mean": tuple(map(float, mean)), "deviation": tuple(map(float, deviation))}
+        try:
+            facts.given |= {"mean": tuple(map(float, mean)), "deviation": tuple(map(float, deviation))}
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"'{file}': image_mean and image_std are no numbers ({first_line(error)})") from error
     if about.get("do_resize", True) and isinstance(size, dict):
         sides = " x ".join(map(str, size.values()))
         facts.notes.append(f"Its own preprocessing resizes images to {sides} pixels; with size the same is done here.")

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from trustseg.errors import ModelError, QuestionError, TrustsegError
+from trustseg.errors import ModelError, QuestionError, TrustsegError, is_out_of_memory
 
 __all__ = [
     "Activation",
@@ -102,10 +102,16 @@ class ForeignNetwork(nn.Module):
     def _in_batches(self, run: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Return the output for any number of inputs, where the network takes a fixed number at once."""
         size, count = self.facts.batch, len(inputs)
-        if size is None or size == count:
-            return run(inputs)
-        filled = torch.cat([inputs, inputs[-1:].expand(-count % size, -1, -1, -1)])
-        return torch.cat([run(part) for part in torch.split(filled, size)])[:count]
+        try:
+            if size is None or size == count:
+                return run(inputs)
+            filled = torch.cat([inputs, inputs[-1:].expand(-count % size, -1, -1, -1)])
+            return torch.cat([run(part) for part in torch.split(filled, size)])[:count]
+        except Exception as error:  # somebody's network may fail in any way
+            if isinstance(error, TrustsegError) or is_out_of_memory(error):
+                raise
+            given = "x".join(map(str, inputs.shape))
+            raise ModelError(f"'{self.facts.name}' fails on an input of {given} ({first_line(error)})") from error
 
     def check_parity(self, inputs: Tensor) -> None:
         """Leave gradients aside, with a note, unless both programs agree on these inputs."""
@@ -117,7 +123,7 @@ class ForeignNetwork(nn.Module):
                 found = self._in_batches(self.module, inputs)
                 error = float((found - expected).abs().max()) if found.shape == expected.shape else float("inf")
             except Exception as failure:  # a converted graph may fail in any way
-                self._without_gradients(f"its conversion to torch fails ({type(failure).__name__})")
+                self._without_gradients(f"its conversion to torch fails ({first_line(failure)})")
                 return
         bound = _PARITY * max(1.0, float(expected.abs().max()))
         if not error <= bound:
@@ -224,7 +230,7 @@ def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
     raise ModelError(f"'{facts.name}' cannot be run {why}; wrap it") from failures[0]
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of what somebody's code said, in brackets of an error of ours."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

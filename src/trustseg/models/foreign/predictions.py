@@ -108,11 +108,14 @@ def open_predictions(folder: Path, *, class_index: int | None = None) -> Predict
     scans = {path: _scan(path) for path in files.values()}
     label = _label_of(scans, class_index)
     hard = label is not None or all(scan["hard"] for scan in scans.values())
+    several = max(scan["channels"] for scan in scans.values()) > 1
+    if class_index is not None and label is None and not several and not (hard and class_index == 1):
+        raise DataError(f"'{folder}' holds one map per case and no class {class_index}; remove class_index")
     sizes = {scan["shape"] for scan in scans.values()}
     height, width = next(iter(sizes))
     about.append(f"Their size is {width}x{height} pixels." if len(sizes) == 1 else f"They have {len(sizes)} sizes.")
-    if label is None and (channels := max(scan["channels"] for scan in scans.values())) > 1:
-        label = channels - 1 if class_index is None else class_index
+    if several:
+        label = 1 if class_index is None else class_index
     return Predictions(folder, files, "mask" if hard else "probability", label, about)
 
 
@@ -166,16 +169,21 @@ def _label_of(scans: Mapping[Path, Mapping[str, Any]], class_index: int | None) 
     """Return the label of the foreground where the files are label maps of several classes, else None."""
     whole = [scan for scan in scans.values() if scan["whole"]]
     found = {label for scan in whole for label in scan["labels"]}
-    if channels := {scan["channels"] for scan in scans.values()} - {1}:
+    if len(counts := {scan["channels"]: path for path, scan in scans.items()}) > 1:
+        told = " and ".join(f"'{path}' {count}" for count, path in sorted(counts.items()))
+        raise DataError(f"numbers of classes differ: {told}; write all predictions in one form")
+    if channels := counts.keys() - {1}:
         if class_index is None and max(channels) > 2:
             first = next(path for path, scan in scans.items() if scan["channels"] > 2)
             raise QuestionError(
                 f"'{first}' holds {max(channels)} classes; name the foreground with --convention class_index=1"
             )
         return None
-    if not found or not whole or len(whole) < len(scans) or max(found) > _LABELS or found <= {0, 1}:
+    if not found or not whole or len(whole) < len(scans) or max(found) > _LABELS:
         return None
-    first = next(path for path, scan in scans.items() if max(scan["labels"]) > 1)
+    if found <= {0, 1} and class_index != 0:
+        return None
+    first = max(scans, key=lambda path: max(scans[path]["labels"]))
     if class_index is None:
         raise QuestionError(
             f"'{first}' and others hold labels {', '.join(map(str, sorted(found)))}; name the foreground with "
@@ -228,6 +236,8 @@ def _values(path: Path) -> npt.NDArray[Any]:
         values = values[:, 0]
     if values.ndim == 3 and values.shape[0] == 1:
         values = values[0]
+    if values.ndim == 3 and values.shape[2] < min(5, *values.shape[:2]):
+        raise DataError(f"'{path}' holds {values.shape}, its classes last; save them first, as (K, H, W)")
     if values.ndim not in (2, 3) or not values.size or values.dtype.kind not in "ubf":
         if values.dtype.kind == "i" and values.size and values.min() >= 0 and values.ndim in (2, 3):
             return values.astype(np.uint8) if values.max() < 256 else values.astype(np.uint16)

@@ -86,16 +86,15 @@ class _Search:
     """The best so far, with the probabilities of those that are close to it."""
 
     found: list[tuple[Conventions, float]]
-    maps: dict[Conventions, Tensor]
+    close: dict[Conventions, tuple[float, Tensor]]
     best: float = -1.0
 
     def note(self, conventions: Conventions, probability: Tensor, masks: Tensor) -> None:
         reached = _mean_dice(probability > 0.5, masks)
         self.found.append((conventions, reached))
         self.best = max(self.best, reached)
-        self.maps[conventions] = probability
-        scores = dict(self.found)
-        self.maps = {each: kept for each, kept in self.maps.items() if scores[each] >= self.best - MARGIN}
+        self.close[conventions] = reached, probability
+        self.close = {each: kept for each, kept in self.close.items() if kept[0] >= self.best - MARGIN}
 
 
 def find_conventions(
@@ -145,15 +144,16 @@ def find_conventions(
         raise ModelError(f"'{network.facts.name}' returns NaN for every range of input that was tried")
     if not search.found:
         told = ", ".join(f"{name}={known[name]}" for name in ("output", "class_index") if name in known)
-        raise ModelError(f"'{network.facts.name}' returns {shown}, which does not fit {told}; correct --convention")
+        odd = f"does not fit {told}; correct --convention" if told else "marks nothing in any image; check its weights"
+        raise ModelError(f"'{network.facts.name}' returns {shown}, which {odd}")
     if failures:
         notes.append(f"{failures} ranges of input give NaN.")
     order = sorted(search.found, key=lambda each: -each[1])  # stable: the commonest first
-    best = search.maps[order[0][0]]
+    _, best = search.close[order[0][0]]
     rivals = [
         (each, reached)
         for each, reached in order[1:]
-        if each in search.maps and float((search.maps[each] - best).abs().mean()) > _ALIKE
+        if each in search.close and float((search.close[each][1] - best).abs().mean()) > _ALIKE
     ]
     everything = _mean_dice(torch.ones_like(best, dtype=torch.bool), masks)
     return Findings(tuple(order), tuple(rivals), everything, tuple(notes), network.facts.name)
@@ -193,7 +193,7 @@ def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, Any]) ->
         try:
             _outputs(network, images[:1], Conventions(**each))
         except Exception as error:  # somebody's network may fail in any way
-            failures.append(error)
+            failures.append(error.__cause__ if isinstance(error.__cause__, Exception) else error)
         else:
             return [each]
     why = f"on images of {width}x{height} pixels ({first_line(failures[0])})"
@@ -247,9 +247,7 @@ def _forms(raw: Tensor) -> Iterator[tuple[OutputForm, int | None]]:
         if whole and float(raw.min()) >= 0:
             yield from (("labels", int(label)) for label in torch.unique(raw)[:256].tolist() if label > 0)
             return
-        if bounded:
-            yield "probability", None
-        yield "logit", None
+        yield "probability" if bounded else "logit", None  # a logit that is never below 0 would mark every pixel
         return
     last_first = range(count - 1, -1, -1) if count == 2 else range(count)
     if bounded and bool(((raw.sum(dim=1) - 1).abs() < 2e-3).all()):
