@@ -107,7 +107,7 @@ def test_status(command: Command) -> None:
             ["slurm.timeout_min=30"],
             [
                 "--array=0-1%",
-                "2 cells, a job array of as many tasks and 2 mixtures in a second one; at most 2 GPU hours",
+                "2 cells, each a task of one job array and 2 mixtures in a second one; at most 2 GPU hours",
             ],
         ),
     ],
@@ -123,17 +123,31 @@ def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("done_heads", "said"), [(["beta"], "1 cell, each"), (["beta", "bernoulli"], "every cell is done")]
+)
+def test_a_dry_run_counts_the_cells_that_are_left(
+    command: Command, monkeypatch: pytest.MonkeyPatch, done_heads: list[str], said: str
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setattr("trustseg.study.folder.is_done", lambda cell: cell.name.split("-")[0] in done_heads)
+    file = written("grid: {model.head: [beta, bernoulli]}\n")
+    assert said in done(command("study", file, "--cluster", "slurm", "slurm.timeout_min=60", "--dry-run"))
+
+
 def test_a_plan_writes_nothing(command: Command) -> None:
     study = written("phantoms: {train: 8, test: 2}\ndata: {size: 32}\ngrid: {model.head: [beta, bernoulli]}\n")
-    found = command("study", study, "--plan", "-j", "2")
+    idle = ("adversarial.selection=random", "training.epochs=2")
+    found = command("study", study, *idle, "--plan", "-j", "2")
     done(found)
     assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [
-        ["evidential", "1", "0"],
-        ["classical", "1", "0"],
+        ["evidential,", "random", "selection"],
+        ["classical,", "random", "selection"],
     ]
     assert "forward and backward passes" in found.out
     assert "time from one step" in found.out
-    assert found.err == ONE_SEED
+    assert found.err.startswith(ONE_SEED)
+    assert "adversarial.selection=random attacks no image" in found.err
     assert "with --jobs 2" in found.out
     assert not Path("runs").exists()
 

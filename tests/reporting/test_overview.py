@@ -13,6 +13,7 @@ from tests.reporting.given import CLEAN, EVIDENTIAL, collected, interval, one_ru
 
 from trustseg.reporting import print_summary
 from trustseg.reporting.differences import Difference
+from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.overview import basis, compact, covered, headlines, summary
 from trustseg.reporting.report_data import Metric, ReportData
@@ -95,6 +96,7 @@ def test_print_summary_fits_a_terminal(data: ReportData) -> None:
         ("dice", 0.0, -0.019, 0.019, 0.02, "within the margin"),
         ("dice", 0.01, 0.001, 0.019, 0.02, "within the margin"),
         ("dice", 0.001, -0.019, 0.021, 0.02, "includes 0"),
+        ("dice", 0.0, 0.0, 0.0, 0.02, "identical"),
     ],
 )
 def test_verdicts(metric: Metric, value: float, low: float, high: float, margin: float, verdict: str) -> None:
@@ -121,6 +123,7 @@ LESS = "if perhaps by less than the margin of 0.01"
         ("nause", 0.02, 0.04, 3, "A ranks errors worse: pixel nAUSE, PGD 4/255: +0.030 [+0.020, +0.040] (lower "),
         ("nause", -0.04, -0.001, 3, f"A ranks errors better, {LESS}: pixel nAUSE, PGD 4/255: -0.021 [-0.040, -0.001]"),
         ("dice", -0.04, 0.05, 3, "No difference shown in Dice, PGD 4/255: +0.005 [-0.040, +0.050]"),
+        ("dice", 0.0, 0.0, 3, "No verdict, as both sides are the same in every image: Dice, PGD 4/255"),
         ("dice", 0.02, 0.04, 1, "No verdict from one training of each; these trained models differ in Dice, PGD 4/255"),
     ],
 )
@@ -132,6 +135,14 @@ def test_the_answer_says_which_is_better(
     [(pair, [sentence])] = headlines(replace(data, differences=(difference,)))
     assert pair == "a minus b"
     assert sentence.startswith(said)
+
+
+def test_variants_that_are_the_same_models_weaken_a_report(data: ReportData) -> None:
+    same = Difference("a", "b", CLEAN, "dice", interval(0.0, 0.0, 0.0), trainings=3, margin=0.01)
+    assert any(
+        "a and b have the same Dice in every image" in each for each in find_caveats(replace(data, differences=(same,)))
+    )
+    assert not any("the same Dice in every image" in each for each in find_caveats(data))
 
 
 def test_headlines_are_about_uncertain_against_random(data: ReportData) -> None:

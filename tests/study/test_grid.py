@@ -92,9 +92,6 @@ def test_a_name_with_options_reads_as_it_is_written(tmp_path: Path) -> None:
     cell = only(tmp_path, grid)
     assert cell.variant == "region=tversky(alpha=0.2, beta=0.8), beta"
     assert cell.name.startswith("region-tversky-alpha-0.2-beta-0.8-beta-seed0-")
-    former = f"region-name-tversky-alpha-0.2-beta-0.8-{cell.name.removeprefix('region-tversky-alpha-0.2-beta-0.8-')}"
-    (kept,) = cells_of(study(tmp_path, grid), data_digest="d", begun=[former])
-    assert kept.name == former
 
 
 def test_fractions_among_options_are_shown_whole(tmp_path: Path) -> None:

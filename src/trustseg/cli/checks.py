@@ -1,6 +1,6 @@
 """Checks that a command makes before it writes anything."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trustseg.config import RunConfig
     from trustseg.data import Pack
 
-__all__ = ["require_attacks", "require_empty", "require_models", "require_splits"]
+__all__ = ["idle_attacks", "require_attacks", "require_empty", "require_models", "require_splits"]
 
 
 def require_empty(folder: Path, *, overwrite: bool) -> None:
@@ -62,20 +62,24 @@ def require_attacks(runs: "Iterable[RunConfig]") -> None:
         )
 
 
+def idle_attacks(runs: "Iterable[RunConfig]") -> Iterator[str]:
+    """Yield a sentence for each run whose training ends before the first adversarial example."""
+    for run in runs:
+        warmup, epochs = run.adversarial.warmup_epochs, run.training.epochs
+        if run.adversarial.selection != "none" and warmup >= epochs:
+            yield (
+                f"adversarial.warmup_epochs={warmup} is not below training.epochs={epochs}, so "
+                f"adversarial.selection={run.adversarial.selection} attacks no image"
+            )
+
+
 def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
     """Split the images as each run will; note what is left out, what cannot choose an epoch, and who never attacks."""
     from trustseg.evaluation import splits_of
     from trustseg.training.validation import require_foreground, shows_foreground
 
-    notes: dict[str, None] = {}
     runs = list(runs)
-    for run in runs:
-        warmup, epochs = run.adversarial.warmup_epochs, run.training.epochs
-        if run.adversarial.selection != "none" and warmup >= epochs:
-            notes[
-                f"adversarial.warmup_epochs={warmup} is not below training.epochs={epochs}, so "
-                f"adversarial.selection={run.adversarial.selection} attacks no image"
-            ] = None
+    notes = dict.fromkeys(idle_attacks(runs))
     for data in {run.data.model_dump_json(): run.data for run in runs}.values():
         if len(pack) < 3:
             count = plural(len(pack), "image")

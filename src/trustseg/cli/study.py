@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from trustseg.cli.display import print_table, say
+from trustseg.cli.display import note, print_table, say
 from trustseg.cli.options import SETTINGS_HELP, Keys, output_option, split_settings
 from trustseg.cli.progress import duration
 from trustseg.errors import ConfigError
 from trustseg.system import available_cores
+from trustseg.text import plural
 
 if TYPE_CHECKING:
     from trustseg.config import StudyConfig
@@ -91,9 +92,14 @@ def _show_status(folder: Path) -> None:
 
 def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     """Print the cells of each variant, their passes, and the time left."""
+    from trustseg.cli.checks import idle_attacks
+    from trustseg.config import with_values
     from trustseg.reporting.labels import describe_variant
     from trustseg.study.plan import plan_study
 
+    for sentence in dict.fromkeys(idle_attacks(with_values(config, values) for values in config.combinations())):
+        note(sentence)
+    say("counting cells and timing one step of training ...", err=True)
     plan = plan_study(config, folder)
     most = max(max(row.training, row.evaluation) for row in plan.variants)
     unit, words = next((unit, words) for unit, words in _UNITS if most >= 10 * unit or unit == 1)
@@ -149,20 +155,24 @@ def _submit(
     config: "StudyConfig", folder: Path, name: str, settings: list[str], *, hypotheses: Path | None, dry_run: bool
 ) -> None:
     """Put a study into SLURM's queue, or show what would be put there."""
-    from trustseg.study.grid import cells_of
+    from trustseg.study.environment import with_threads
+    from trustseg.study.folder import cells_in, is_done
     from trustseg.study.launch import batch_script, submit_study
     from trustseg.study.profiles import load_profile
 
     profile = load_profile(name, settings)
     _require(config, folder)
     if dry_run:
-        cells = cells_of(config, data_digest="")
+        cells = [cell for cell in cells_in(with_threads(config), folder) if not is_done(folder / "cells" / cell.name)]
+        if not cells:
+            say("every cell is done; nothing would be submitted")
+            return
         mixtures = sum(cell.mixture is not None for cell in cells)
         typer.echo(batch_script(config, folder, profile=profile, cells=len(cells) - mixtures))
         second = f" and {mixtures} mixtures in a second one" * (mixtures > 0)
         say(
-            f"{len(cells) - mixtures} cells, a job array of as many tasks{second}; at most "
-            f"{profile.most(len(cells))} a round of the queue"
+            f"{plural(len(cells) - mixtures, 'cell')}, each a task of one job array{second}; at most "
+            f"{profile.most(len(cells))} if each uses its whole time limit"
         )
         return
     _keep_hypotheses(hypotheses, folder)

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 Verdict = Literal[
-    "better", "worse", "includes 0", "within the margin", "margin not reached", "one training", "undefined"
+    "better", "worse", "includes 0", "within the margin", "margin not reached", "one training", "identical", "undefined"
 ]
 
 
@@ -77,6 +77,8 @@ class Difference:
         low, high = self.interval.low, self.interval.high
         if math.isnan(low) or math.isnan(high):
             return "undefined"
+        if low == high == self.interval.value == 0:
+            return "identical"
         if self.tentative and not low <= 0 <= high:
             return "one training"
         if low > self.margin or high < -self.margin:

@@ -41,7 +41,7 @@ _COLLAPSE: Final = 0.15
 
 def find_caveats(data: ReportData) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
-    checks = (_runs, _few, _sources, _rises, _one_step, _overfitted, _budget)
+    checks = (_runs, _identical, _few, _sources, _rises, _one_step, _overfitted, _budget)
     return [*(sentence for check in checks for sentence in check(data)), *data.results.notes]
 
 
@@ -51,6 +51,16 @@ def _runs(data: ReportData) -> Iterator[str]:
     if missing := len(data.results.missing):
         total = missing + len(data.results.cells)
         yield f"{missing} of {total} runs are missing; the numbers rest on the finished ones only."
+
+
+def _identical(data: ReportData) -> Iterator[str]:
+    """Name variants that do not differ, as where training ends before the first adversarial example."""
+    for item in data.differences:
+        if item.condition == CLEAN and item.metric == "dice" and item.verdict == "identical":
+            yield (
+                f"{item.variant} and {item.baseline} have the same Dice in every image: what should tell them apart "
+                "had no effect, for example if adversarial.warmup_epochs is not below training.epochs."
+            )
 
 
 def _few(data: ReportData) -> Iterator[str]:

@@ -36,6 +36,7 @@ _VERDICTS: Final = {
     "within the margin": "no difference that matters in {found}, below the margin of {margin:g}",
     "margin not reached": "{variant} {does}, if perhaps by less than the margin of {margin:g}: {found}",
     "one training": "no verdict from one training of each; these trained models differ in {found}",
+    "identical": "no verdict, as both sides are the same in every image: {found}",
     "undefined": "nothing can be said of {found}",
 }
 _MASKS: Final = ("variant", "dice", "dice_native", "pooled_dice", "iou", *_ATTACKED, "trust")

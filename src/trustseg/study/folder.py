@@ -8,10 +8,10 @@ from trustseg.config import StudyConfig, open_images
 from trustseg.config.keys import flattened
 from trustseg.errors import ConfigError, DataError
 from trustseg.run_files import StudyPlan, read_checked
-from trustseg.study.grid import cells_of
+from trustseg.study.grid import Cell, cells_of
 from trustseg.text import first_of
 
-__all__ = ["data_folder", "is_done", "phantom_folder", "planned_cells", "require_kept"]
+__all__ = ["cells_in", "data_folder", "is_done", "phantom_folder", "planned_cells", "require_kept"]
 
 
 def phantom_folder(config: StudyConfig, folder: Path) -> Path:
@@ -30,6 +30,15 @@ def is_done(cell: Path) -> bool:
     return (cell / "done.json").exists()
 
 
+def cells_in(config: StudyConfig, folder: Path) -> list[Cell]:
+    """Return the cells of a study by the names that they have, or will have, in its folder."""
+    path = data_folder(config, folder)
+    digest = ""  # phantoms that are not drawn yet are none that a cell was trained on
+    if config.data.path is not None or path.exists():
+        digest = open_images(config.data, path=path).digest
+    return cells_of(config, data_digest=digest)
+
+
 def require_kept(config: StudyConfig, folder: Path) -> None:
     """Check that a study may go on in a folder: that no cell which was begun there leaves it.
 
@@ -40,11 +49,7 @@ def require_kept(config: StudyConfig, folder: Path) -> None:
     begun = [name for name in planned_cells(folder) if _is_begun(folder / "cells" / name)]
     if not begun:
         return
-    path = data_folder(config, folder)
-    digest = ""  # phantoms that are not drawn yet are none that a cell was trained on
-    if config.data.path is not None or path.exists():
-        digest = open_images(config.data, path=path).digest
-    staying = {cell.name for cell in cells_of(config, data_digest=digest, begun=planned_cells(folder))}
+    staying = {cell.name for cell in cells_in(config, folder)}
     leaving = [name for name in begun if name not in staying]
     if leaving:
         done = sum(is_done(folder / "cells" / name) for name in leaving)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,13 +48,12 @@ class Cell:
     mixture: MixtureDescription | None = None
 
 
-def cells_of(study: StudyConfig, *, data_digest: str, begun: Collection[str] = ()) -> list[Cell]:
+def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
     """Return the cells of a study, repetitions varying slowest, so that a first answer comes early; mixtures are last.
 
     Args:
         study: run, grid and mixtures.
         data_digest: digest of the pack; other data, other cells.
-        begun: names of the cells that the study's folder has; a study that was begun under former names keeps them.
 
     Raises:
         ConfigError: if a grid key is unknown or of the evaluation, a value does not fit, two cells are the same, or two
@@ -65,11 +64,7 @@ def cells_of(study: StudyConfig, *, data_digest: str, begun: Collection[str] = (
     for key in reversed(REPETITIONS):
         seen = list(dict.fromkeys(values.get(key) for values in combinations))
         combinations.sort(key=lambda values: seen.index(values.get(key)))
-    runs = [(values, with_values(study, values)) for values in combinations]
-    cells = [_cell(*run, data_digest, written) for run in runs]
-    if begun:  # a name with options was once shown as Python shows a dictionary
-        former = [_cell(*run, data_digest, str) for run in runs]
-        cells = cells if {cell.name for cell in former}.isdisjoint(begun) else former
+    cells = [_cell(values, with_values(study, values), data_digest) for values in combinations]
     trained: dict[str, Cell] = {}
     named: dict[tuple[str, int | None, int], Cell] = {}
     for cell in cells:
@@ -132,9 +127,9 @@ def _mixture(first: Cell, kind: str, mixture: MixtureDescription) -> Cell:
     return Cell(name, variant, first.values, first.config, mixture)
 
 
-def _cell(values: Mapping[str, object], config: RunConfig, data_digest: str, shown: Callable[[object], object]) -> Cell:
+def _cell(values: Mapping[str, object], config: RunConfig, data_digest: str) -> Cell:
     plain = settings_without_folders({key: value for key, value in values.items() if key not in REPETITIONS})
-    variant = ", ".join(_word(key, str(shown(value))) for key, value in plain.items())
+    variant = ", ".join(_word(key, str(written(value))) for key, value in plain.items())
     variant = variant or f"{config.model.head}, {config.adversarial.selection}"
     slug = _slug(variant, config.data.fold, f"seed{config.training.seed}")
     return Cell(f"{slug}-{_fingerprint(config, data_digest)}", variant, values, config)
@@ -155,8 +150,6 @@ def _word(key: str, value: str) -> str:
 def _fingerprint(config: RunConfig, data_digest: str) -> str:
     # Measured otherwise, a cell trains no second time. Defaults are left out: a new key renames no old cell.
     content = config.model_dump(mode="json", exclude={"evaluation"}, exclude_defaults=True)
-    if "region_weight" in (loss := content.get("loss", {})):
-        loss["dice_weight"] = loss.pop("region_weight")  # as the first cells were named
     for key in INDIFFERENT:
         section, name = key.split(".")
         content.get(section, {}).pop(name, None)

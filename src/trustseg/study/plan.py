@@ -17,7 +17,7 @@ from trustseg.evaluation.minimal import MINIMAL_OBJECTIVES
 from trustseg.evaluation.victim import SQUARE_QUERIES
 from trustseg.run_files import Done, read_checked
 from trustseg.study.environment import with_threads
-from trustseg.study.folder import data_folder, is_done, planned_cells
+from trustseg.study.folder import data_folder, is_done
 from trustseg.study.grid import Cell, cells_of
 from trustseg.training.passes import epoch_passes
 from trustseg.training.validation import measures_robustness
@@ -84,7 +84,7 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
     """
     config = with_threads(config)
     pack = _pack(config, folder)
-    cells = cells_of(config, data_digest=pack.digest if pack else "", begun=planned_cells(folder))
+    cells = cells_of(config, data_digest=pack.digest if pack else "")
     images = _images(config, cells, pack)
     passes = {
         cell.name: (

@@ -90,7 +90,7 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
         _write_phantoms(config, path)
     pack = open_images(config.data, path=path)
     located = config.model_copy(update={"data": config.data.model_copy(update={"path": str(path.resolve())})})
-    cells = cells_of(located, data_digest=pack.digest, begun=planned_cells(folder))
+    cells = cells_of(located, data_digest=pack.digest)
     for cell in cells:
         prepare_cell(cell, folder / "cells" / cell.name)
         (folder / "cells" / cell.name / "failed.json").unlink(missing_ok=True)
