@@ -141,8 +141,8 @@ def test_a_plan_writes_nothing(command: Command) -> None:
     found = command("study", study, *idle, "--plan", "-j", "2")
     done(found)
     assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [
-        ["evidential,", "random", "selection"],
-        ["classical,", "random", "selection"],
+        ["evidential", "1", "0"],
+        ["classical", "1", "0"],
     ]
     assert "forward and backward passes" in found.out
     assert "time from one step" in found.out
