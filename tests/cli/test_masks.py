@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -46,9 +47,11 @@ def test_it_is_fitted_on_validation_images_and_measured_on_test(command: Command
     assert share == {}
 
 
-def test_predict_draws_its_masks_at_the_threshold(command: Command, untrained: Path) -> None:
-    done(command("defer", "masks", untrained, "--at-most", "0.4", "-o", "mine.json"))
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_predict_draws_its_masks_at_the_threshold(command: Command, untrained: Path, adaptive: bool) -> None:
+    done(command("defer", "masks", untrained, "--at-most", "0.4", "-o", "mine.json", *["--adaptive"] * adaptive))
     control = load_control(Path("mine.json"))
+    assert control.adaptive == adaptive
     found = done(command("predict", untrained, FILMS, "-o", "careful", "--control", "mine.json"))
     assert control.statement in found
     assert "void" in found

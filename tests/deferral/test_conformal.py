@@ -1,13 +1,15 @@
 """Conformal control against a loop over thresholds, enumeration and simulation."""
 
+import importlib
 import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
-from trustseg.deferral import apply_false_negative_control, fit_false_negative_control
+from trustseg.deferral import apply_false_negative_control, expected_share, fit_false_negative_control
 from trustseg.errors import ConfigError, DataError, ShapeError
 
 Maps = list[NDArray[np.float32]]
@@ -44,8 +46,46 @@ def test_the_largest_threshold_by_a_loop_in_fractions(at_most: float) -> None:
         assert (control.patients, control.images) == (len(positive), sum(mask.any() for mask in masks))
 
 
+def test_the_expected_share_by_a_loop_over_pixels() -> None:
+    for p in cohort(np.random.default_rng(2), 20, levels=7)[0]:
+        chance = expit(logit(p.astype(np.float64)) / 1.5)
+        slow = [[chance[p < each].sum() / chance.sum() for each in row] for row in p]
+        np.testing.assert_allclose(expected_share(p), slow, atol=1e-12)
+    assert (expected_share(np.zeros((2, 3))) == 0).all()
+    assert (expected_share(np.ones((2, 3))) == 0).all()
+
+
+def test_an_adaptive_control_thresholds_the_expected_share_of_the_whole_image() -> None:
+    maps, masks = cohort(np.random.default_rng(3), 24)
+    ignored = [np.where(np.arange(15).reshape(3, 5) % 4 == 0, np.nan, mask) for mask in masks]
+    adaptive = fit_false_negative_control(maps, ignored, range(24), at_most=0.2, adaptive=True)
+    plain = fit_false_negative_control([expected_share(p) for p in maps], ignored, range(24), at_most=0.2)
+    assert (adaptive.threshold, adaptive.price) == (plain.threshold, plain.price)
+    whole = apply_false_negative_control(adaptive, maps, masks, range(24))
+    assert whole["set_px"].to_list() == [int(adaptive.mask(p).sum()) for p in maps]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_the_threshold_of_mapie(adaptive: bool) -> None:
+    pytest.importorskip("mapie", minversion="1.6", exc_type=ImportError)
+    control = importlib.import_module("mapie.risk_control")
+    maps, masks = cohort(np.random.default_rng(4), 30)
+    found = fit_false_negative_control(maps, masks, range(30), at_most=0.237, adaptive=adaptive)
+    compared = np.array([expected_share(p).ravel() if adaptive else p.ravel() for p in maps])
+    values = np.unique(compared)
+    settings = {"risk": "recall", "method": "crc", "target_level": 1 - 0.237}
+    between = np.r_[-1.0, (values[1:] + values[:-1]) / 2]  # its sets are open
+    mapie = control.MultiLabelClassificationController(np.asarray, predict_params=between, **settings)
+    best = float(
+        mapie.calibrate(compared, np.array([mask.ravel() for mask in masks]).astype(int)).best_predict_param[0]
+    )
+    assert found.threshold == values[values > best].min()
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("at_most", [0.25, 0.4])
-def test_the_bound_holds_over_every_choice_of_the_new_patient(at_most: float) -> None:
+def test_the_bound_holds_over_every_choice_of_the_new_patient(at_most: float, adaptive: bool) -> None:
     rng = np.random.default_rng(1)
     for _ in range(30):
         maps, masks = cohort(rng, 6, levels=6)
@@ -54,7 +94,10 @@ def test_the_bound_holds_over_every_choice_of_the_new_patient(at_most: float) ->
         for new in range(6):
             rest = [number for number in range(6) if number != new]
             control = fit_false_negative_control(
-                [maps[number] for number in rest], [masks[number] for number in rest], rest, at_most=at_most
+                *([values[number] for number in rest] for values in (maps, masks)),
+                rest,
+                at_most=at_most,
+                adaptive=adaptive,
             )
             table = apply_false_negative_control(control, [maps[new]], [masks[new]], [new])
             rates.append(float(table["false_negative_rate"][0]))

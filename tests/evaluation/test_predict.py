@@ -15,7 +15,7 @@ from trustseg.beliefs import Beta
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.inventory import SUFFIXES
 from trustseg.data.resizing import image_area, resize_image
-from trustseg.deferral import FalseNegativeControl
+from trustseg.deferral import FalseNegativeControl, expected_share
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.predict import image_files_of, predict
@@ -182,27 +182,30 @@ def under_centres(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.b
     return centres.astype(np.int64), np.abs(centres - np.rint(centres)) > 1e-4
 
 
-def control_at(threshold: float) -> FalseNegativeControl:
-    return FalseNegativeControl(threshold=threshold, at_most=0.1, patients=9, images=9, price=1.0)
+def control_at(threshold: float, *, adaptive: bool = False) -> FalseNegativeControl:
+    return FalseNegativeControl(threshold=threshold, at_most=0.1, patients=9, images=9, price=1.0, adaptive=adaptive)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.4, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("threshold", "adaptive"), [(0.0, False), (0.4, False), (0.4, True), (0.5, False), (1.0, False)]
+)
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (50, 33), (7, 90), (1, 1), (200, 300)])
 def test_a_control_thresholds_the_maps_it_was_fitted_on(
-    tmp_path: Path, height: int, width: int, threshold: float
+    tmp_path: Path, height: int, width: int, threshold: float, adaptive: bool
 ) -> None:
-    control = control_at(threshold)
+    control = control_at(threshold, adaptive=adaptive)
     segmenter = small_segmenter()
     file = save(noise(height, width), tmp_path / "film.png")
     table = predict(segmenter, [file], tmp_path / "out", control=control)
     pixels = torch.from_numpy(resize_image(noise(height, width), 32).copy())
     with torch.no_grad():
         probability = segmenter.eval().belief(pixels[None, None].float() / 255).probability[0, 0].numpy()
+    compared = expected_share(probability) if adaptive else probability
     mask, uncertainty = (read(tmp_path / "out" / kind / "film.png") for kind in ("masks", "uncertainty"))
     assert mask.shape == uncertainty.shape == (height, width)
     (rows, sure_rows), (columns, sure_columns) = under_centres(height, 32), under_centres(width, 32)
     sure = np.ix_(sure_rows, sure_columns)
-    np.testing.assert_array_equal(mask[sure], 255 * (probability >= threshold)[np.ix_(rows, columns)][sure])
+    np.testing.assert_array_equal(mask[sure], 255 * (compared >= threshold)[np.ix_(rows, columns)][sure])
     (row,) = rows_of(table)
     assert float(row["predicted_fraction"]) == pytest.approx((mask == 255).mean(), abs=1e-6)
     assert (row["width"], row["height"]) == (str(width), str(height))

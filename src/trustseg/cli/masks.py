@@ -23,6 +23,9 @@ def masks(
     settings: Settings = None,
     output: Annotated[Path | None, output_option("File to write. Default: control.json next to MODEL.")] = None,
     at_most: Annotated[float, typer.Option(help="Bound on the expected share of missed foreground.")] = 0.1,
+    adaptive: Annotated[
+        bool, typer.Option(help="Threshold the share of the expected foreground at lower probability, not probability.")
+    ] = False,
     uncalibrated: Uncalibrated = False,
     keys: Keys = False,
 ) -> None:
@@ -37,7 +40,7 @@ def masks(
     loaded = load_model(model, uncalibrated=uncalibrated)
     sides = sides_of(model, loaded.spec, settings)
     fitted_on = _maps_of(loaded, sides, sides.validation)
-    control = fit_false_negative_control(**fitted_on, at_most=at_most, model=hash_of_model(loaded))
+    control = fit_false_negative_control(**fitted_on, at_most=at_most, model=hash_of_model(loaded), adaptive=adaptive)
     file = output or home_of(model) / "control.json"
     save_control(control, file)
     _print_control(control, _maps_of(loaded, sides, sides.test))
@@ -69,8 +72,9 @@ def _print_control(control: "FalseNegativeControl", tested: dict[str, Any]) -> N
     from trustseg.statistics import bootstrap_mean, bootstrap_ratio
 
     lines = []
-    for words, threshold in (("usual, p >= 0.5", 0.5), (f"fitted, p >= {control.threshold:.4g}", control.threshold)):
-        table = apply_false_negative_control(replace(control, threshold=threshold), **tested)
+    usual = replace(control, threshold=0.5, adaptive=False)
+    for words, each in (("usual, p >= 0.5", usual), (f"fitted, {control.rule}", control)):
+        table = apply_false_negative_control(each, **tested)
         positive, healthy = table.filter(pl.col("mask_px") > 0), table.filter(pl.col("mask_px") == 0)
         shares = positive.group_by("patient", maintain_order=True).agg(pl.mean("false_negative_rate"))
         missed = bootstrap_mean(shares["false_negative_rate"], shares["patient"]) if len(shares) else None

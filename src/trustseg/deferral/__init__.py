@@ -18,6 +18,7 @@ from trustseg.deferral.certified_fitting import fit_certified_policy
 from trustseg.deferral.conformal import (
     FalseNegativeControl,
     apply_false_negative_control,
+    expected_share,
     fit_false_negative_control,
     load_control,
     save_control,
@@ -41,6 +42,7 @@ __all__ = [
     "certified_radius",
     "check_model",
     "compare_scores",
+    "expected_share",
     "fit_certified_policy",
     "fit_false_negative_control",
     "fit_policy",

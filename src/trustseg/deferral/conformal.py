@@ -1,5 +1,8 @@
 """Conformal risk control of masks: a threshold at which they miss little of the foreground.
 
+The threshold is one of p, or one of ``expected_share``, which makes it another threshold of p for each image. The bound
+holds for any map that is thresholded; the second one comes nearer to it in each image.
+
 Reference:
     Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814: equation 4 and section 4.1.
 """
@@ -8,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -21,10 +25,13 @@ from trustseg.files import read_json, write_json
 __all__ = [
     "FalseNegativeControl",
     "apply_false_negative_control",
+    "expected_share",
     "fit_false_negative_control",
     "load_control",
     "save_control",
 ]
+
+TEMPERATURE: Final = 1.5  # of expected_share; chosen on validation images of docs/results/adaptive_masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +39,13 @@ class FalseNegativeControl:
     """A probability threshold for masks that miss, on average, at most a share of the foreground.
 
     Attributes:
-        threshold: the predicted set is {p >= threshold}.
+        threshold: the predicted set is {p >= threshold}, or {expected_share(p) >= threshold}.
         at_most: bound on the expected false-negative rate of a new patient with foreground.
         patients: calibration patients with foreground.
         images: their images with foreground.
         price: predicted area over reference area on these images, >= 0.
         model: hash of the model.
+        adaptive: whether the threshold is one of ``expected_share``.
     """
 
     threshold: float
@@ -46,12 +54,23 @@ class FalseNegativeControl:
     images: int
     price: float
     model: str = ""
+    adaptive: bool = False
+
+    @property
+    def rule(self) -> str:
+        """What makes a pixel foreground, in words."""
+        return f"{'expected share' if self.adaptive else 'probability'} >= {self.threshold:.6g}"
+
+    def mask(self, probability: ArrayLike) -> NDArray[np.bool_]:
+        """Return the mask of one image, of the shape of its probabilities."""
+        found = np.asarray(probability)
+        return np.asarray((expected_share(found) if self.adaptive else found) >= self.threshold)
 
     @property
     def statement(self) -> str:
         """The guarantee, in a sentence."""
         return (
-            f"A mask of p >= {self.threshold:.4g} is expected to miss at most {self.at_most:.3g} of a new patient's "
+            f"A mask of {self.rule} is expected to miss at most {self.at_most:.3g} of a new patient's "
             f"foreground (mean over patients, {self.patients} for calibration)."
         )
 
@@ -75,6 +94,25 @@ def load_control(path: Path) -> FalseNegativeControl:
     return control
 
 
+def expected_share(probability: ArrayLike, *, temperature: float = TEMPERATURE) -> NDArray[np.float64]:
+    """Return for each pixel of one image the share of its expected foreground that lies at lower p, in [0, 1).
+
+    With w = sigmoid(logit(p) / temperature): sum of w where p is lower / sum of w, of the shape of p and rising
+    with p; 0 where p is 0 everywhere. If w were the chance of foreground, {share >= t} would miss about a share t of
+    it in every image.
+
+    Example:
+        >>> expected_share([0.0, 0.1, 0.5, 0.5]).round(2).tolist()
+        [0.0, 0.0, 0.16, 0.16]
+    """
+    p = np.asarray(probability)
+    values, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
+    odds, against = (each.astype(np.float64) ** (1 / temperature) for each in (values, 1 - values))
+    upto = np.cumsum(counts * odds / (odds + against))
+    lower = np.r_[0.0, upto[:-1]] / (upto[-1] or 1.0)
+    return np.asarray(lower[inverse].reshape(p.shape), np.float64)
+
+
 def fit_false_negative_control(
     probabilities: Sequence[ArrayLike],
     masks: Sequence[ArrayLike],
@@ -82,6 +120,7 @@ def fit_false_negative_control(
     *,
     at_most: float = 0.1,
     model: str = "",
+    adaptive: bool = False,
 ) -> FalseNegativeControl:
     """Return the largest threshold t for which {p >= t} misses at most a share of a new patient's foreground.
 
@@ -94,6 +133,7 @@ def fit_false_negative_control(
         masks: reference mask of each image, same shape, in {0, 1}, NaN where ignored; empty ones are left out.
         patients: patient of each image.
         at_most: the bound a, in (0, 1); a DataError if fewer than 1 / a - 1 patients have foreground.
+        adaptive: whether ``expected_share`` takes the place of p.
 
     Example:
         >>> control = fit_false_negative_control([[0.2, 0.6, 0.9]] * 4, [[0, 1, 1]] * 4, "abcd", at_most=0.2)
@@ -101,7 +141,7 @@ def fit_false_negative_control(
         (0.6, 1.0)
     """
     require_share("at_most", at_most)
-    maps, inside, _ = _checked(probabilities, masks, patients)
+    maps, inside, _ = _checked(probabilities, masks, patients, adaptive=adaptive)
     rows = [row for row, region in enumerate(inside) if region.any()]
     names, owner = np.unique([str(patients[row]) for row in rows], return_inverse=True)
     needed = smallest_calibration(at_most)
@@ -126,6 +166,7 @@ def fit_false_negative_control(
         images=len(rows),
         price=covered / len(values),
         model=model,
+        adaptive=adaptive,
     )
 
 
@@ -141,7 +182,8 @@ def apply_false_negative_control(
     The price is the sum of ``set_px`` over that of ``mask_px``.
     """
     rows = []
-    for name, probability, region, pixels in zip(patients, *_checked(probabilities, masks, patients), strict=True):
+    checked = _checked(probabilities, masks, patients, adaptive=control.adaptive)
+    for name, probability, region, pixels in zip(patients, *checked, strict=True):
         predicted, area = probability >= control.threshold, int(region.sum())
         rows.append(
             {
@@ -157,9 +199,9 @@ def apply_false_negative_control(
 
 
 def _checked(
-    probabilities: Sequence[ArrayLike], masks: Sequence[ArrayLike], patients: Sequence[object]
+    probabilities: Sequence[ArrayLike], masks: Sequence[ArrayLike], patients: Sequence[object], *, adaptive: bool
 ) -> tuple[list[NDArray[np.floating]], list[NDArray[np.bool_]], list[int]]:
-    """Return p (NaN where ignored), foreground and number of pixels of each image; raise unless they fit."""
+    """Return what is thresholded (NaN where ignored), foreground and number of pixels of each image, or raise."""
     if not len(probabilities) == len(masks) == len(patients):
         raise ShapeError(
             f"got {len(probabilities)} probability maps, {len(masks)} masks and {len(patients)} patients; give one of "
@@ -180,6 +222,8 @@ def _checked(
             raise ShapeError(
                 f"the mask of image {row} holds values other than 0 and 1; threshold it first, as in mask > 0.5"
             )
+    if adaptive:  # before pixels are left out, as none are of a new image
+        maps = [expected_share(probability) for probability in maps]
     known = [_counted(region) for region in references]
     left = [np.where(counts, probability, np.nan) for probability, counts in zip(maps, known, strict=True)]
     return left, [region > 0.5 for region in references], [int(counts.sum()) for counts in known]

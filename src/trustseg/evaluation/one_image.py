@@ -88,7 +88,8 @@ def predict_image(model: BeliefModel, file: Path, name: str, settings: ImageSett
     if isinstance(policy, CertifiedPolicy):
         mask = _nearest(belief.log_odds[(..., *area.slices)] > 0, native)
     elif control is not None:
-        mask = _nearest(belief.probability[(..., *area.slices)] >= control.threshold, native)
+        controlled = torch.from_numpy(control.mask(belief.probability.cpu().numpy()))
+        mask = _nearest(controlled[(..., *area.slices)], native)
     else:
         mask = probability > 0.5
     return prediction_of(name, picture, mask, probability, maps, score, settings, promise)

@@ -40,7 +40,7 @@ def write_prediction(
     uncertainty = found.uncertainty.numpy().astype(np.float32)
     low = min(float(uncertainty.min()), 0.0)
     high = max(float(uncertainty.max()), 0.0 if low < 0 else MEASURES[measure].facts.upper_bound)
-    rule = "probability > 0.5" if control is None else f"probability >= {control.threshold:.6g}"
+    rule = "probability > 0.5" if control is None else control.rule
     result = ImageResult(
         mask=found.mask.numpy(),
         uncertainty=uncertainty,
