@@ -43,6 +43,7 @@ __all__ = [
 
 
 _LONGEST = 80  # characters of a name in a message
+_MANY = 20  # names that are not all listed where a near one is known
 
 
 class TrustsegError(Exception):
@@ -94,7 +95,7 @@ class RunError(TrustsegError, RuntimeError):
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for a name that a dictionary does not hold, with the nearest known one.
+    """Return the error for a name that a dictionary does not hold: the nearest known one, and all unless they are many.
 
     Example:
         >>> str(unknown_name("attack", "fgms", ["fgsm", "pgd"]))
@@ -102,9 +103,11 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(got, names, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ";"
+    hints = [f"did you mean '{near[0]}'?"] if near else []
+    if not near or len(names) <= _MANY:
+        hints.append(f"known: {', '.join(names)}")
     shown = got if len(got) <= _LONGEST else f"{got[:_LONGEST]}..."
-    return UnknownNameError(f"unknown {kind} '{shown}'{hint} known: {', '.join(names)}")
+    return UnknownNameError(f"unknown {kind} '{shown}'; {' '.join(hints)}")
 
 
 def first_problem(error: "ValidationError") -> tuple[str, str]:

@@ -100,6 +100,9 @@ def test_predictions_of_the_model_give_its_numbers(found: Audit, tmp_path: Path)
     assert alone.passed
     for name, value in alone.document.metrics.items():
         assert value.value == pytest.approx(found.document.metrics[name].value, abs=1e-5)
+    subgroups = pl.read_csv(tmp_path / "tables" / "subgroups.csv")
+    assert "attack" not in subgroups.columns
+    assert subgroups.filter(attribute="lesion_size")["group"].to_list() == ["none", "small"]
     with pytest.raises(ConfigError, match="batch, order and threads"):
         audit(maps_of(pack), pack, ASKED, folder=tmp_path)
 

@@ -1,5 +1,6 @@
 """Which score finds bad segmentations and unknown images, against the scores on tensors; scores by subgroup by hand."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -153,9 +154,14 @@ def test_numbers_are_cut_and_views_are_read_from_names() -> None:
     views = [f"sub-S{row:02d}_vp-{'ll' if row % 5 == 0 else 'pa'}_dx" for row in range(31)]
     ages = [str(age) for age in range(20, 80, 2)] + ["", None]
     columns = {"image": [*views, "covid_1"], "kind": ["clean"] * 32, "group_age": ages, "group_sex": ["f", "m"] * 16}
-    groups = subgroups_of(pl.DataFrame(columns))
-    assert set(groups) == {"age", "sex", "view"}
-    sizes = dict(zip(*np.unique(list(groups["age"].values()), return_counts=True), strict=True))
-    assert sorted(sizes.values()) == [2, 10, 10, 10]
-    assert sizes["unknown"] == 2
+    sizes = pl.Series(["large", "small"] * 16, dtype=pl.Enum(["small", "large"]))
+    groups = subgroups_of(pl.DataFrame(columns).with_columns(group_size=sizes, group_grade=pl.Series([10, 9] * 16)))
+    assert set(groups) == {"age", "sex", "size", "grade", "view"}
+    assert [list(Counter(groups[name].values())) for name in ("size", "grade")] == [["small", "large"], ["9", "10"]]
+    assert list(Counter(groups["age"].values()).items()) == [
+        ("up to 39.3333", 10),
+        ("above 39.3333 up to 58.6667", 10),
+        ("above 58.6667", 10),
+        ("unknown", 2),
+    ]
     assert set(groups["view"].values()) == {"lateral", "frontal", "unknown"}

@@ -52,8 +52,9 @@ def contents_of(
 
 
 def _of_one_model(table: Table) -> Table:
-    """Return a table of a report without the columns that tell variants apart."""
-    kept = tuple(column for column in table.columns if column.key not in ("variant", "trust"))
+    """Return a table of a report without the columns that tell variants apart or are empty."""
+    told = {key for row in table.rows for key, value in row.items() if value is not None} - {"variant", "trust"}
+    kept = tuple(column for column in table.columns if column.key in told)
     return replace(table, columns=kept)
 
 

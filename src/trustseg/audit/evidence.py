@@ -18,6 +18,7 @@ __all__ = ["LESION_SIZE", "SCORE", "TAU", "Evidence", "read_results"]
 TAU: Final = 0.5  # the Dice below which a segmentation has failed
 SCORE: Final = ("entropy", "soft_dice_confidence")  # of the deferral policy: measure and aggregation
 LESION_SIZE: Final = "group_lesion_size"
+_SIZES: Final = ("none", "small", "medium", "large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ def read_results(folder: Path, *, name: str, head: str) -> Results:
     if high == 0:
         return results
     area = pl.col("area")
-    third = (
-        pl.when(area <= low).then(pl.lit("small")).when(area <= high).then(pl.lit("medium")).otherwise(pl.lit("large"))
+    number = ((area > 0).cast(pl.Int8) + (area > low) + (area > high)).fill_null(0)
+    sizes = clean.select(
+        "image", number.replace_strict(dict(enumerate(_SIZES)), return_dtype=pl.Enum(_SIZES)).alias(LESION_SIZE)
     )
-    sizes = clean.select("image", pl.when(area > 0).then(third).otherwise(pl.lit("none")).alias(LESION_SIZE))
     return replace(results, records=results.records.join(sizes, on="image", how="left", maintain_order="left"))

@@ -26,7 +26,7 @@ NEEDS: Final[Mapping[str, str]] = {
     "controls": "images without foreground",
     "probability": "probabilities instead of masks",
     "policy": "at least two patients, so that a deferral policy is fitted on half of them",
-    "model": "a model that can be run, not predictions alone",
+    "model": "a model that can be run instead of predictions alone",
     "gradients": "a model with gradients",
 }
 """What an audit may lack -> what it is in words."""
@@ -102,7 +102,10 @@ def why_not(requirement: Requirement, *, given: frozenset[str]) -> str:
     needs |= set() if requirement.condition == "clean" else {"model"}
     if name in (*AUDIT_ATTACKS, ANY_ATTACK):
         needs |= {"masks", *(() if name == "square" else ("gradients",))}
-    return " and ".join(NEEDS[need] for need in NEEDS if need in needs - given)
+    lacking = needs - given
+    if "gradients" in lacking:
+        lacking.discard("model")  # one with gradients can be run
+    return " and ".join(text for need, text in NEEDS.items() if need in lacking)
 
 
 def judge(requirement: Requirement, evidence: Evidence, *, draws: int = 2000) -> Verdict:

@@ -235,8 +235,8 @@ def policy_limits(deferrals: Deferrals) -> Iterator[str]:
         yield "No deferral policy was fitted: how many cases a human would have to look at is not known."
         return
     yield (
-        "Deferral promises something for clean images of patients like those it was fitted on, and for those alone: "
-        "under attack, shift or for another population the promise is void, and what is reported is what happened."
+        "Deferral promises something only for clean images of patients like those it was fitted on. Under attack, "
+        "under shift or for another population the promise is void; the report shows what was measured there."
     )
     if (fewest := min(policy.patients for policy in policies)) < FEW_PATIENTS:
         yield f"A deferral policy was fitted on {fewest} patients only; its threshold may be far off."

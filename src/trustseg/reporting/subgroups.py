@@ -20,7 +20,7 @@ __all__ = ["subgroups", "subgroups_of"]
 
 _GROUP: Final = "group_"
 _UNKNOWN: Final = "unknown"
-_MOST: Final = 8  # numbers with more different values than this are cut at their terciles
+_MOST: Final = 8  # numbers with more different values than this are split into thirds
 _VIEW: Final = r"_vp-([a-z]+)(?:_|$)"  # as BIMCV and QaTa-COV19-v2 name images; ll: lateral
 
 
@@ -43,8 +43,9 @@ def subgroups(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
         dice = values_under(results, variant, [CLEAN], DICE)
         rows = results.records.filter(pl.col("variant") == variant)
         for attribute, members in groups.items():
-            names = sorted(set(members.values()), key=lambda name: (name == _UNKNOWN, name))
-            images = {name: [image for image, group in members.items() if group == name] for name in names}
+            images: dict[str, list[str]] = {}
+            for image, name in members.items():
+                images.setdefault(name, []).append(image)
             means = {name: _mean_of(dice, inside, data.draws) for name, inside in images.items()}
             known = {name: mean.value for name, mean in means.items() if mean and not math.isnan(mean.value)}
             lowest = min(known, key=lambda name: known[name]) if len(known) > 1 else None
@@ -74,31 +75,43 @@ def _mean_of(table: ValueTable | None, images: list[str], draws: int) -> Interva
 def subgroups_of(records: pl.DataFrame) -> dict[str, Mapping[str, str]]:
     """Return the subgroup of each image by attribute, from columns ``group_NAME``; not of those with one value only.
 
+    Images come in the order of their subgroups: that of an Enum, of numbers or of the alphabet, unknown ones last.
     Without a ``group_view`` the view is read from image names that tell it.
     """
     frame = records.filter(pl.col("kind") != "population").unique("image", keep="first").sort("image")
     images = frame["image"].to_list()
-    found: dict[str, Mapping[str, str]] = {}
-    for column in [name for name in frame.columns if name.startswith(_GROUP)]:
-        labels = _labels(frame[column].cast(pl.String))
-        found[column.removeprefix(_GROUP)] = dict(zip(images, labels, strict=True))
+    columns = [name for name in frame.columns if name.startswith(_GROUP)]
+    found = {column.removeprefix(_GROUP): _ranked(frame[column]) for column in columns}
     if "view" not in found:
         views = frame["image"].str.extract(_VIEW)
         names = views.replace_strict({"ll": "lateral"}, default="frontal", return_dtype=pl.String)
-        labels = [_UNKNOWN if view is None else name for view, name in zip(views, names, strict=True)]
-        if "lateral" in labels:
-            found["view"] = dict(zip(images, labels, strict=True))
-    return {name: members for name, members in found.items() if len(set(members.values())) > 1}
+        known = names.set(views.is_null(), None)
+        if "lateral" in known:
+            found["view"] = _ranked(known)
+    return {
+        name: {image: group for (_, group), image in sorted(zip(groups, images, strict=True))}
+        for name, groups in found.items()
+        if len(set(groups)) > 1
+    }
 
 
-def _labels(values: pl.Series) -> list[str]:
-    """Return the name of the subgroup of each value: the value, or its third of the numbers."""
-    known = values.str.strip_chars()
+def _ranked(values: pl.Series) -> list[tuple[float, str]]:
+    """Return the rank and name of the subgroup of each value: the value, or its third of the numbers."""
+    unknown = (math.inf, _UNKNOWN)
+    known = values.cast(pl.String).str.strip_chars()
     known = known.set(known == "", None)
     numbers = known.cast(pl.Float64, strict=False)
     numeric = numbers.is_not_null() == known.is_not_null()
     if not numeric.all() or numbers.n_unique() <= _MOST or not np.isfinite(numbers.drop_nulls().to_numpy()).all():
-        return [value if value is not None else _UNKNOWN for value in known]
+        ranks = (
+            values.to_physical()
+            if isinstance(values.dtype, pl.Enum)
+            else numbers
+            if numeric.all()
+            else [0] * len(known)
+        )
+        return [unknown if name is None else (float(rank), name) for rank, name in zip(ranks, known, strict=True)]
     low, high = np.quantile(numbers.drop_nulls().to_numpy(), (1 / 3, 2 / 3))
     names = (f"up to {low:g}", f"above {low:g} up to {high:g}", f"above {high:g}")
-    return [_UNKNOWN if one is None else names[int(one > low) + int(one > high)] for one in numbers]
+    thirds = [None if one is None else int(one > low) + int(one > high) for one in numbers]
+    return [unknown if third is None else (third, names[third]) for third in thirds]

@@ -52,6 +52,7 @@ def test_probability_maps_are_read_alike(write: Callable[[Map, Path], None], err
         assert found[name].dtype == np.float32
         np.testing.assert_allclose(found[name], expected[name], atol=error + 1e-6, rtol=0)
     assert "32x32" in " ".join(found.describe())
+    assert str(tmp_path.parent) not in " ".join(found.describe())
 
 
 @pytest.mark.parametrize(("white", "kind"), [(1, np.uint8), (255, np.uint8), (65535, np.uint16)])

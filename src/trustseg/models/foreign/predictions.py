@@ -59,7 +59,7 @@ class Predictions(Mapping[str, Map]):
         """Return what was found, in sentences."""
         kind = "probability maps" if self.kind == "probability" else "masks, without probabilities"
         which = "" if self._label is None else f" Foreground is class {self._label}."
-        return [f"{len(self)} predictions in '{self.folder}': {kind}.{which}", *self._about]
+        return [f"{len(self)} predictions in '{self.folder.absolute().name}': {kind}.{which}", *self._about]
 
     def paired(self, names: Sequence[str]) -> "Predictions":
         """Return the predictions under the names of the cases of a data set; a common affix may differ.
