@@ -15,23 +15,21 @@ from pathlib import Path
 import polars as pl
 from marks import fill
 
+from trustseg.metrics import METRICS
+
 ROOT = Path(__file__).parent.parent
 START = r"<!-- table: (?P<study>\S+)/(?P<table>\S+) (?P<columns>[^\n]+?) -->"
 END = "<!-- end -->"
 TITLES = {
-    "aurc": "AURC",
+    **{name: entry.label for name, entry in METRICS.items()},
     "compared": "Compared",
     "condition": "Measured under",
     "detectable": "Detectable",
-    "dice": "Dice",
     "difference": "Difference [95 %]",
     "dose": "Share attacked",
-    "ece": "ECE",
     "mean_over": "Mean over",
     "name": "Claim",
-    "nause": "nAUSE",
     "p": "p (Holm)",
-    "pooled_dice": "Dice pooled",
     "robust_dice": "Dice under PGD",
     "score": "Score",
     "value": "Dice under PGD",

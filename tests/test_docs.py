@@ -20,7 +20,7 @@ from trustseg.calibration import MAPS
 from trustseg.cli import app
 from trustseg.evaluation.masking_checks import CHECKS
 from trustseg.losses import LOSSES
-from trustseg.metrics import METRICS
+from trustseg.metrics import metrics_of
 from trustseg.selection import SELECTIONS
 from trustseg.shifts import SHIFTS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
@@ -169,7 +169,7 @@ def test_tables_name_every_entry_of_a_dictionary(page: str, heading: str, names:
         ("losses.md", LOSSES),
         ("training.md", SELECTIONS),
         ("shifts.md", SHIFTS),
-        ("audit.md", METRICS),
+        ("audit.md", metrics_of("image")),
     ],
 )
 def test_pages_name_every_entry_of_a_dictionary(page: str, names: Iterable[str]) -> None:

@@ -1,15 +1,19 @@
 """Adding one thing is one function and one entry: it is then known to configurations, listed, run and recorded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tests.attacks import test_contract as attack_contract
 from tests.evaluation.packs import pack_of, small_segmenter
 from tests.losses import test_contract as loss_contract
+from tests.reporting.fake_results import write_study
 from tests.training import tiny
 from trustseg.attacks import ATTACKS, AttackFacts, Model, Objective, fgsm
 from trustseg.attacks.contract import Count, stepwise
@@ -24,11 +28,17 @@ from trustseg.metrics import METRICS, MetricFacts
 from trustseg.models import ARCHITECTURES
 from trustseg.models.architectures import ArchitectureFacts
 from trustseg.records import read_records
+from trustseg.reporting.contents import build_contents
+from trustseg.reporting.overview import headlines
+from trustseg.reporting.report_data import collect
+from trustseg.reporting.results import load_results
 from trustseg.selection import SELECTIONS, SelectionFacts
 from trustseg.shifts import SHIFTS, ShiftFacts
 from trustseg.study.plan import passes_of_attack
 from trustseg.training import train
 from trustseg.uncertainty import AGGREGATIONS, MEASURES, AggregationFacts, MeasureFacts
+
+Floats = NDArray[np.float64]
 
 
 def twice(
@@ -82,6 +92,11 @@ def wrong_pixels(prediction: Tensor, masks: Tensor, *, power: float = 1.0) -> Te
     return (prediction.float() - masks).abs().flatten(1).mean(dim=1) ** power
 
 
+def last_block(counts: Floats, errors: Floats) -> Floats:
+    """Mean error of the least sure block."""
+    return errors[..., -1] / np.maximum(counts[..., -1], 1)
+
+
 @pytest.fixture(autouse=True)
 def _added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ATTACKS, "twice", Entry(twice, "Twice", AttackFacts(stepwise, starts_at_image=True)))
@@ -91,6 +106,9 @@ def _added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SELECTIONS, "first", Entry(first, "First", SelectionFacts("none")))
     monkeypatch.setitem(SHIFTS, "fog", Entry(fog, "Fog", ShiftFacts()))
     monkeypatch.setitem(METRICS, "wrong_pixels", Entry(wrong_pixels, "Wrong", MetricFacts("lower")))
+    of_images = MetricFacts("lower", kind="image_ranking", shown="compared")
+    monkeypatch.setitem(METRICS, "last_image", Entry(last_block, "LAST", of_images))
+    monkeypatch.setitem(METRICS, "last_pixel", Entry(last_block, "LAST", replace(of_images, kind="pixel_ranking")))
     monkeypatch.setitem(ARCHITECTURES, "tiny", Entry(tiny.network, "Tiny", ArchitectureFacts()))
     monkeypatch.setitem(LAYOUTS, "lone", Entry(lone, "Lone", None))
 
@@ -139,6 +157,26 @@ def test_each_is_trained_measured_and_recorded(tmp_path: Path) -> None:
     assert records["u_doubt_middle_share0p25"].null_count() == 0
     assert records["metric_wrong_pixels_power2"].is_between(0, 1).all()
     assert passes_of_attack("twice", steps=5) == 5
+
+
+def test_a_ranking_metric_is_reported_tested_and_judged(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", selections=("none", "random"), heads=("beta",), images=16, patients=12)
+    claim = {"name": "Q", "claim": "Both.", "condition": "clean", "direction": "lower", "margin": 0.01}
+    claim |= {"first": {"adversarial.selection": "random"}, "second": {"adversarial.selection": "none"}}
+    claims = {"hypotheses": [claim | {"measures": ["last_image", "last_pixel"]}]}
+    (folder / "hypotheses.yaml").write_text(yaml.safe_dump(claims))
+    data = collect(load_results(folder, draws=5))
+    contents, pixel, image = build_contents(data), "pixel LAST", "image LAST"
+    both = dict.fromkeys(("summary", "ranking", "measures"), (pixel, image))
+    for table, labels in {**both, "aggregations": (image,), "trade_off": (pixel,)}.items():
+        headings = [column.heading for column in contents.tables[table].columns if "LAST" in column.heading]
+        assert all(any(heading.startswith(label) for heading in headings) for label in labels), table
+        assert all(heading.endswith("↓") for heading in headings)
+    assert {row["metric"] for row in contents.tables["differences"].rows} >= {pixel, image}
+    assert [outcome.score for outcome in contents.outcomes] == [f"{image}, clean", f"{pixel}, clean"]
+    assert all(outcome.comparison for outcome in contents.outcomes)
+    assert f"{pixel}, clean (less is better)" in [panel.x_label for panel in contents.charts["trade_off"].panels]
+    assert any(f"{pixel}, PGD 4/255" in sentence for _, sentences in headlines(data) for sentence in sentences)
 
 
 def test_a_layout_finds_its_cases(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_epochs_are_counted_from_1(charts: dict[str, Chart]) -> None:
 
 def test_images_are_numbered_where_they_are_not_to_be_named(data: ReportData, charts: dict[str, Chart]) -> None:
     names = set(data.results.records["image"])
-    for chart, named in ((charts["shift"], True), (uncertainty_change_chart(data, names=False), False)):
+    for chart, named in ((charts["uncertainty_change"], True), (uncertainty_change_chart(data, names=False), False)):
         texts = {text for panel in chart.panels for line in panel.lines for text in line.texts}
         assert texts
         assert (texts <= names) == named
@@ -165,7 +165,7 @@ def test_plotly_draws_every_series_and_lets_no_markup_through(charts: dict[str, 
         assert "<" not in text
         drawn = [{trace["name"] for trace in figure["data"]} for figure in json.loads(text)]
         assert drawn == [{line.entry for line in panel.lines} for panel in chart.panels]
-    traces = [trace for figure in json.loads(draw_plotly(charts["shift"])) for trace in figure["data"]]
+    traces = [trace for figure in json.loads(draw_plotly(charts["uncertainty_change"])) for trace in figure["data"]]
     hovers = [hover for trace in traces for hover in trace["text"]]
     assert all(trace["hovertemplate"].startswith(r"<b>") for trace in traces)
     assert any("&lt;img src=x onerror=alert(1)&gt;" in hover for hover in hovers)

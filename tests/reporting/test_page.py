@@ -38,7 +38,9 @@ def text(page: Path) -> str:
     return _without_scripts(page)
 
 
-@pytest.mark.parametrize("key", ["summary-masks", "summary-trust", "ranking", "measures", "shift", "robustness"])
+@pytest.mark.parametrize(
+    "key", ["summary-masks", "summary-trust", "ranking", "measures", "uncertainty_change", "robustness"]
+)
 def test_numbers_in_the_page_equal_the_tables(page: Path, text: str, key: str) -> None:
     frame = pl.read_csv(page.parent / "tables" / f"{key.partition('-')[0]}.csv")
     shown = _cells(text, f"table-{key}")

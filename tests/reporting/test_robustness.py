@@ -29,7 +29,7 @@ from trustseg.metrics import survivors
 from trustseg.reporting import build_report
 from trustseg.reporting.contents import Contents
 from trustseg.reporting.labels import ConditionKey
-from trustseg.reporting.report_data import Metric, ReportData
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import load_results
 from trustseg.reporting.robustness import ensemble_check, strongest, trade_off_chart, trade_off_table
 from trustseg.reporting.shifted import shifts, table_version
@@ -132,7 +132,7 @@ def test_a_variant_is_a_point_with_a_cross_and_the_undefined_is_none(data: Repor
     variant = data.results.variants[0]
     attacked = with_attacks(data, {("pgd", 4 / 255): [0.5, math.nan]})
     chart = trade_off_chart(attacked, trade_off_table(attacked))
-    metrics: tuple[Metric, ...] = ("dice", "nause")
+    metrics = ("dice", "nause")
     for panel, metric in zip(chart.panels, metrics, strict=True):
         across = data.score(variant, CLEAN, metric)
         point, level, upright = panel.lines

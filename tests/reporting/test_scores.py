@@ -14,6 +14,8 @@ from trustseg.metrics import (
     ause,
     ause_from_counts,
     calibration_error_from_counts,
+    dice_terms,
+    iou_terms,
     nause_from_counts,
     uncertainty_keys,
 )
@@ -21,6 +23,7 @@ from trustseg.reporting import image_scores
 from trustseg.reporting.cell_tables import calibration_of, histograms_of
 from trustseg.reporting.image_scores import DICE, ImageScores, ValueTable, area_weights, values_under, weighted_means
 from trustseg.reporting.pixel_scores import (
+    PatientTable,
     estimate,
     merge_bins,
     minority_of,
@@ -34,6 +37,10 @@ from trustseg.reporting.score_tables import mask_metrics
 from trustseg.statistics import bootstrap_difference, spearman
 
 NAN = math.nan
+
+
+def _brier(results: Results, measure: str) -> PatientTable:
+    return squared_error_ranking(results, EVIDENTIAL, CLEAN, measure, score=ause_from_counts)
 
 
 def test_seeds_are_averaged_per_image_and_undefined_is_left_out() -> None:
@@ -83,7 +90,7 @@ def test_pooled_dice_and_iou_obey_their_identity() -> None:
         {"image": "y", "mask_px": 0, "predicted_px": 4, "intersection_px": 0},
     ]
     dice, iou = (
-        image_scores.pooled_of(bare_results(rows).records, union=union, draws=10).value for union in (False, True)
+        image_scores.pooled_of(bare_results(rows).records, terms, draws=10).value for terms in (dice_terms, iou_terms)
     )
     assert dice == pytest.approx(8 / 16)
     assert iou == pytest.approx(dice / (2 - dice))
@@ -140,7 +147,7 @@ def test_nothing_defined_is_undefined_not_an_error() -> None:
 def test_further_metrics_are_means_over_images_with_foreground(data: ReportData) -> None:
     hd95 = pl.when(pl.col("mask_px") > 0).then(pl.col("dice") * 10).otherwise(1e6)
     table = mask_metrics(with_records(data, data.results.records.with_columns(metric_hausdorff_95=hd95)))
-    assert table.columns[2].title == "HD95, px ↓"
+    assert table.columns[2].heading == "HD95, px ↓"
     for row in table.frame()[::2].iter_rows(named=True):
         dice = data.score(row["variant"], CLEAN, "dice").value
         assert row["metric_hausdorff_95"] == pytest.approx(10 * dice)
@@ -276,7 +283,7 @@ def test_equals_the_exact_score(tmp_path: Path) -> None:
     columns = {"patient": patients, "entropy": entropy, "vacuity": vacuity, "brier": error}
     results = _stored(tmp_path / "study", pl.DataFrame(columns | {"wrong": ((p > 0.5) != y).astype(int)}))
     for name, scores in (("entropy", entropy), ("vacuity", vacuity)):
-        found = estimate(squared_error_ranking(results, EVIDENTIAL, CLEAN, name), draws=20)
+        found = estimate(_brier(results, name), draws=20)
         expected = float(ause(torch.from_numpy(scores), torch.from_numpy(error)))
         assert found.value == pytest.approx(expected, abs=2e-3)
         assert found.low < found.value < found.high
@@ -289,7 +296,7 @@ def test_what_was_not_kept_is_undefined(tmp_path: Path) -> None:
     pl.read_parquet(path).filter(pl.col("measure") == "vacuity").write_parquet(path)
     results = load_results(folder)
     for measure in ("dissonance", "vacuity"):
-        assert np.isnan(estimate(squared_error_ranking(results, EVIDENTIAL, CLEAN, measure), draws=5).value)
+        assert np.isnan(estimate(_brier(results, measure), draws=5).value)
     lacking = pixel_ranking(results, EVIDENTIAL, CLEAN, "dissonance", score=ause_from_counts)
     assert np.isnan(estimate(lacking, draws=5).value)
 
@@ -297,4 +304,4 @@ def test_what_was_not_kept_is_undefined(tmp_path: Path) -> None:
 def test_no_error_at_all_is_undefined(tmp_path: Path) -> None:
     pixels = pl.DataFrame({"patient": ["a", "b"], "entropy": [0.0] * 2, "vacuity": [0.1] * 2, "wrong": 0, "brier": 0.0})
     results = _stored(tmp_path / "study", pixels)
-    assert np.isnan(estimate(squared_error_ranking(results, EVIDENTIAL, CLEAN, "vacuity"), draws=5).value)
+    assert np.isnan(estimate(_brier(results, "vacuity"), draws=5).value)

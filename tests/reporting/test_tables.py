@@ -47,7 +47,7 @@ def test_latex_is_booktabs_and_escaped(table: Table) -> None:
 
 
 def test_latex_marks_the_best_under_each_condition_and_names_the_baseline() -> None:
-    columns = (*(Column(key, key) for key in ("variant", "condition", "dice")), Column("ece", "ECE ↓"))
+    columns = (*(Column(key, key) for key in ("variant", "condition", "dice")), Column("ece", "ECE"))
     scores = {("a", "clean"): (0.8, 0.1), ("a", "pgd"): (0.2, 0.1)}
     scores |= {("b", "clean"): (0.7, 0.2), ("b", "pgd"): (0.2, 0.3)}
     rows: tuple[dict[str, Value], ...] = tuple(
@@ -67,13 +67,12 @@ def test_latex_marks_the_best_under_each_condition_and_names_the_baseline() -> N
 
 
 @pytest.mark.parametrize(
-    ("key", "best"), [("dice", 2.0), ("ece ↓", -3.0), ("metric_sensitivity", 2.0), ("metric_area_error", 0.5)]
+    ("key", "better"), [("dice", "higher"), ("robust_ece", "lower"), ("metric_area_error", "zero"), ("size", "")]
 )
-def test_the_best_value_follows_from_the_metric(key: str, best: float) -> None:
-    choose = Column(key, key).best
-    assert choose
-    assert choose([2.0, -3.0, 0.5]) == best
-    assert Column("metric_of_a_later_version", "?").best is None
+def test_what_is_better_follows_from_the_metric(key: str, better: str) -> None:
+    assert Column(key, "?").better == better
+    assert Column(key, "?").heading == ("? ↓" if better == "lower" else "?")
+    assert Column("metric_of_a_later_version", "?").better == ""
 
 
 def test_a_table_without_rows_keeps_its_columns() -> None:

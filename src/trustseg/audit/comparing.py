@@ -9,7 +9,7 @@ import polars as pl
 from trustseg.audit.document import read_document
 from trustseg.audit.evidence import read_results
 from trustseg.errors import DataError
-from trustseg.metrics import METRICS
+from trustseg.metrics import METRICS, metrics_of
 from trustseg.records import metric_column
 from trustseg.reporting.image_scores import numbers, patients_of
 from trustseg.reporting.labels import ConditionKey, describe_condition
@@ -40,7 +40,7 @@ def compare(first: Path, second: Path, *, draws: int = 2000) -> Table:
     rows: list[Row] = []
     for (condition, eps), part in shared.group_by("condition", "eps", maintain_order=True):
         key = (str(condition), float(str(eps)))
-        rows += [row for name in METRICS if (row := _row(part, key, name, draws)) is not None]
+        rows += [row for name in metrics_of("image") if (row := _row(part, key, name, draws)) is not None]
     columns = (
         *(Column("condition", "Condition"), Column("metric", "Metric"), Column("images", "Images")),
         *(Column("first", names[0]), Column("second", names[1] if names[1] != names[0] else f"{names[1]} (second)")),
@@ -55,7 +55,7 @@ def _records(folder: Path, name: str) -> pl.DataFrame:
     if (folder / "changed" / "records.parquet").is_file():
         changed = read_results(folder / "changed", name=name, head="bernoulli").records
         tables.append(changed.filter(pl.col("kind") != "clean"))
-    metrics = [metric_column(metric) for metric in METRICS]
+    metrics = [metric_column(metric) for metric in metrics_of("image")]
     kept = [table.select(*_KEYS, *(each for each in metrics if each in table.columns)) for table in tables]
     return pl.concat(kept, how="diagonal_relaxed").filter(pl.col("mask_px") > 0)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from trustseg.audit.evidence import SCORE, TAU, Evidence
 from trustseg.audit.repeats import APPROXIMATE
 from trustseg.deferral import apply_policy
-from trustseg.deferral.ranking import AURC, DrawnScore, auroc_of_failures, by_blocks
+from trustseg.deferral.ranking import DrawnScore, auroc_of_failures, by_blocks
 from trustseg.entries import Entry
-from trustseg.metrics import METRICS, augrc_from_counts
+from trustseg.metrics import MetricFacts, metrics_of
 from trustseg.records import metric_column, score_column
 from trustseg.reporting.image_scores import UNDEFINED, numbers, patients_of, pooled_of
 from trustseg.reporting.labels import CLEAN, ConditionKey
@@ -86,12 +86,12 @@ def _mean_of(selected: Selected, *, column: str, bounds: tuple[float, float] = (
     return selected.over(rows, partial(bootstrap_mean, bounds=bounds), numbers(rows, column))
 
 
-def _pooled(selected: Selected, *, union: bool) -> Interval:
-    """Return Dice or IoU of all pixels taken as one image."""
+def _pooled(selected: Selected, *, metric: Entry[Any, MetricFacts]) -> Interval:
+    """Return an overlap of all pixels taken as one image."""
     rows = selected.rows.drop_nulls("mask_px")
     if not len(rows):
         return UNDEFINED
-    return pooled_of(rows, union=union, draws=selected.draws, confidence=selected.confidence)
+    return pooled_of(rows, metric, draws=selected.draws, confidence=selected.confidence)
 
 
 def failure_rate(selected: Selected) -> Interval:
@@ -162,8 +162,8 @@ def decision_change(selected: Selected) -> Interval:
     return Interval(worst, worst, worst, images, images)  # measured, not sampled
 
 
-def _of_masks(name: str) -> Quantity:
-    metric, facts = METRICS[name], METRICS[name].facts
+def _of_masks(name: str, metric: Entry[Any, MetricFacts]) -> Quantity:
+    facts = metric.facts
     label = metric.label if facts.unit == "share" else f"{metric.label}, {facts.unit}"
     mean = partial(_mean_of, column=metric_column(name), bounds=facts.bounds)
     return Entry(mean, label, QuantityFacts(better=facts.better, bounds=facts.bounds))
@@ -173,12 +173,14 @@ _LOWER: Final = "lower"
 _SCORED: Final = ("masks", "probability")
 
 QUANTITIES: Final[Mapping[str, Quantity]] = {
-    **{name: _of_masks(name) for name in METRICS},
+    **{name: _of_masks(name, metric) for name, metric in metrics_of("image").items()},
     "dice_native": Entry(
         partial(_mean_of, column="dice_native"), "Dice at native size", QuantityFacts(conditions="clean")
     ),
-    "pooled_dice": Entry(partial(_pooled, union=False), "pooled Dice", QuantityFacts()),
-    "pooled_iou": Entry(partial(_pooled, union=True), "pooled IoU", QuantityFacts()),
+    **{
+        name: Entry(partial(_pooled, metric=metric), metric.label, QuantityFacts(metric.facts.better))
+        for name, metric in metrics_of("pooled").items()
+    },
     "failure_rate": Entry(failure_rate, "failure rate", QuantityFacts(_LOWER)),
     "dice_drop": Entry(dice_drop, "fall of Dice", QuantityFacts(_LOWER, conditions="changed", bounds=(-1.0, 1.0))),
     "agreement": Entry(
@@ -206,8 +208,12 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     "failure_auroc": Entry(
         partial(_ranking, score=auroc_of_failures(TAU)), "AUROC of failures", QuantityFacts(needs=_SCORED)
     ),
-    "aurc": Entry(partial(_ranking, score=AURC), "AURC", QuantityFacts(_LOWER, _SCORED)),
-    "augrc": Entry(partial(_ranking, score=by_blocks(augrc_from_counts)), "AUGRC", QuantityFacts(_LOWER, _SCORED)),
+    **{
+        name: Entry(
+            partial(_ranking, score=by_blocks(metric)), metric.label, QuantityFacts(metric.facts.better, _SCORED)
+        )
+        for name, metric in metrics_of("image_ranking").items()
+    },
     **{
         name: Entry(
             partial(_decision, name=name),

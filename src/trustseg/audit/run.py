@@ -26,7 +26,7 @@ from trustseg.audit.writing import document_of, write_audit
 from trustseg.data import Pack
 from trustseg.errors import ConfigError, DataError
 from trustseg.files import read_json, write_json
-from trustseg.metrics import METRICS
+from trustseg.metrics import metrics_of
 from trustseg.reporting.labels import CLEAN
 
 __all__ = ["Audit", "audit"]
@@ -209,4 +209,4 @@ def _plan(
 def _metrics_under_change(requirements: Sequence[Requirement]) -> list[str]:
     """Return the metrics of changed masks that requirements ask for; Dice and IoU are always taken."""
     changed = {each.metric for each in requirements if each.condition != "clean"}
-    return [name for name in METRICS if name in changed - {"dice", "iou"}]
+    return [name for name in metrics_of("image") if name in changed - {"dice", "iou"}]

@@ -13,11 +13,12 @@ from trustseg.config import load_run
 from trustseg.data.training_record import splits_file
 from trustseg.evaluation import hash_of_model, load_model
 from trustseg.files import read_json
+from trustseg.metrics import metrics_of
 from trustseg.models.spec import SegmenterSpec
 from trustseg.records import model_of
 from trustseg.reporting import load_results
-from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition
-from trustseg.reporting.report_data import Metric, collect
+from trustseg.reporting.labels import CLEAN, describe_condition, describe_metric
+from trustseg.reporting.report_data import collect
 from trustseg.statistics import Interval
 
 __all__ = ["DICE", "USER", "CardFacts", "Measured", "interval_words", "read_facts", "user"]
@@ -181,7 +182,9 @@ def _measured(place: Path, draws: int) -> Measured:
     """Return the figures of one evaluation."""
     data = collect(load_results(place, draws=draws))
     results, (variant,) = data.results, data.results.variants
-    trusted: tuple[Metric, ...] = ("ece", *(("nause", "aurc") if data.measures else ()))
+    rankings = metrics_of("pixel_ranking", "image_ranking", least="compared") if data.measures else {}
+    trusted = [*metrics_of("calibration", least="compared"), *rankings]
+    overlaps = metrics_of("image", "pooled", least="summary").items()
     shifts = results.records.filter(pl.col("kind") == "shift")["condition"].unique().to_list()
     conditions = [condition for attack in data.attacks for condition in data.curve(attack)[1:]]
     conditions += [(name, 0.0) for name in shifts]
@@ -192,10 +195,9 @@ def _measured(place: Path, draws: int) -> Measured:
         images=results.records["image"].n_unique(),
         patients=results.records["patient"].n_unique(),
         overlap={
-            DICE: data.score(variant, CLEAN, "dice"),
-            "pooled Dice": data.score(variant, CLEAN, "pooled_dice"),
-            "IoU per image": data.score(variant, CLEAN, "iou"),
+            f"{entry.label} per image" if entry.facts.kind == "image" else entry.label: data.score(variant, CLEAN, name)
+            for name, entry in overlaps
         },
-        trust={METRIC_NAMES[metric]: data.score(variant, CLEAN, metric) for metric in trusted},
+        trust={describe_metric(metric): data.score(variant, CLEAN, metric) for metric in trusted},
         changed={describe_condition(condition): found for condition, found in lowest_first},
     )

@@ -8,7 +8,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 from trustseg.config.section import OPTIONS, is_marked
-from trustseg.entries import Entry, name_in, read
+from trustseg.entries import Entry, name_in, options_in_words, read, slug
 from trustseg.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "check_ranks",
     "check_signs",
     "entries_with_options",
+    "label_of",
     "pools_to_a_pixel",
     "training_attack",
 ]
@@ -56,7 +57,7 @@ def _entries() -> Mapping[str, Entries]:
     from trustseg.attacks import OBJECTIVES, evaluation_attacks, training_attacks
     from trustseg.beliefs import Bernoulli, Beta
     from trustseg.losses import ALIGNMENTS, losses_of
-    from trustseg.metrics import METRICS
+    from trustseg.metrics import metrics_of
     from trustseg.models.architectures import ARCHITECTURES
     from trustseg.selection import SELECTIONS
     from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
@@ -85,7 +86,7 @@ def _entries() -> Mapping[str, Entries]:
         "evaluation.deferral.measure.bernoulli": of_bernoulli,
         "evaluation.deferral.measure.beta": of_beta,
         "evaluation.deferral.aggregation": scores,
-        "evaluation.metrics": METRICS,
+        "evaluation.metrics": metrics_of("image"),
         "evaluation.measures": MEASURES,
         "evaluation.aggregations": AGGREGATIONS,
     }
@@ -100,17 +101,31 @@ def entries_with_options() -> Iterator[tuple[str, Entry[Any, Any]]]:
     """Yield the name of every entry that a configuration gives options to, in words, and the entry."""
     from trustseg.attacks import evaluation_attacks
     from trustseg.losses import LOSSES
-    from trustseg.metrics import METRICS
+    from trustseg.metrics import metrics_of
     from trustseg.uncertainty import AGGREGATIONS
 
     kinds: Mapping[str, Entries] = {
         "attack": evaluation_attacks(),
         "aggregation": AGGREGATIONS,
         "loss": LOSSES,
-        "metric": METRICS,
+        "metric": metrics_of("image"),
     }
     for kind, entries in kinds.items():
         yield from ((f"{kind} {name}", entry) for name, entry in entries.items() if entry.options)
+
+
+def label_of(key: str, text: str) -> str:
+    """Return the label of the entry that a text names under a key, or the last part of one; another text as it is.
+
+    Example:
+        >>> label_of("region", "lovasz"), label_of("attack", "pgd(steps=3)"), label_of("fraction", "0.25")
+        ('Lovasz', 'PGD (steps = 3)', '0.25')
+    """
+    name = name_in(text)
+    for own, entries in _entries().items():
+        if f".{own}".endswith(f".{key}") and name in entries:
+            return entries[name].label + options_in_words(slug(text).removeprefix(name), entries[name].options)
+    return text
 
 
 def check_names(key: str, *got: str) -> None:

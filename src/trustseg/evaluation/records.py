@@ -21,7 +21,7 @@ from trustseg.evaluation.frames import areas_in, by_area, image_scores, native_d
 from trustseg.evaluation.pixels import PixelSums
 from trustseg.losses import LOSSES
 from trustseg.masks import compact
-from trustseg.metrics import METRICS, brier, overlap_counts
+from trustseg.metrics import brier, metrics_of, overlap_counts
 from trustseg.metrics.overlap import harm
 from trustseg.records import metric_column, score_column
 from trustseg.uncertainty import MEASURES
@@ -62,8 +62,9 @@ class Recorder:
     ) -> None:
         self._condition = condition
         self._config = config
+        metrics = metrics_of("image")
         self._metrics = {
-            metric_column(name): call(METRICS, name, kind="metric") for name in ("dice", "iou", *config.metrics)
+            metric_column(name): call(metrics, name, kind="metric") for name in ("dice", "iou", *config.metrics)
         }
         self._numbers = {group: number for number, group in enumerate(groups)}
         self._records: list[pl.DataFrame] = []

@@ -59,9 +59,9 @@ from trustseg.metrics.robustness import survivors, undetected_harm
 if TYPE_CHECKING:  # the rest needs torch, and reports do not: it is imported when it is used
     from trustseg.metrics.calibration import *
     from trustseg.metrics.detection import *
+    from trustseg.metrics.entries import *
     from trustseg.metrics.histograms import *
     from trustseg.metrics.lesions import *
-    from trustseg.metrics.mask_metrics import *
     from trustseg.metrics.overlap import *
     from trustseg.metrics.selective import *
     from trustseg.metrics.streaming import *
@@ -110,6 +110,7 @@ __all__ = [
     "iou",
     "iou_terms",
     "lesion_f1",
+    "metrics_of",
     "nause",
     "nause_from_counts",
     "overlap_counts",
@@ -130,7 +131,7 @@ __all__ = [
 ]
 
 _WITH_TORCH: Final = (
-    *("calibration", "detection", "histograms", "lesions", "mask_metrics", "overlap", "selective", "surface"),
+    *("calibration", "detection", "entries", "histograms", "lesions", "overlap", "selective", "surface"),
     *("tie_blocks", "streaming"),  # the last loads torchmetrics
 )
 

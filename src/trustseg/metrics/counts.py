@@ -46,7 +46,7 @@ Array = TypeVar("Array", "NDArray[Any]", "Tensor")
 
 
 def auroc_from_counts(counts: Array, positives: Array) -> Array:
-    """Return ``auroc``, from counts."""
+    """Return the area under the ROC curve, as ``auroc``, from counts."""
     xp, items, hits = in_float64(counts, positives)
     misses = items - hits
     area: Array = ratio(xp, (hits * (misses.cumsum(-1) - misses / 2)).sum(-1), hits.sum(-1) * misses.sum(-1))
@@ -54,7 +54,7 @@ def auroc_from_counts(counts: Array, positives: Array) -> Array:
 
 
 def average_precision_from_counts(counts: Array, positives: Array) -> Array:
-    """Return ``average_precision``, from counts."""
+    """Return the area under the precision-recall curve, as ``average_precision``, from counts."""
     xp, items, hits = in_float64(counts, positives)
     precision = ratio(xp, _from_above(hits), _from_above(items), empty=0.0)
     area: Array = ratio(xp, (hits * precision).sum(-1), hits.sum(-1))
@@ -83,7 +83,10 @@ def iou_terms(intersection: Array, predicted: Array, reference: Array) -> tuple[
 
 
 def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95) -> Array:
-    """Return ``fpr_at_tpr``, from counts; a ConfigError if ``tpr`` is not in (0, 1]."""
+    """Return the share of negatives above a threshold that finds 95 % of the positives, from counts.
+
+    A ``tpr`` outside (0, 1] is a ConfigError.
+    """
     if not 0.0 < tpr <= 1.0:
         raise ConfigError(f"tpr is {tpr}, expected a share above 0 and up to 1; pass e.g. 0.95 for 95 %")
     xp, items, hits = in_float64(counts, positives)
@@ -98,7 +101,7 @@ def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95
 
 
 def calibration_error_from_counts(counts: Array) -> Array:
-    """Return ``expected_calibration_error``, from counts."""
+    """Return the expected calibration error of the foreground probability, from counts (..., bins, 3)."""
     xp, sums = in_float64(counts)
     error: Array = ratio(xp, abs(sums[..., 1] - sums[..., 2]).sum(-1), sums[..., 0].sum(-1))
     return error

@@ -92,12 +92,15 @@ def augrc_from_counts(counts: Array, errors: Array) -> Array:
 
 
 def ause_from_counts(counts: Array, errors: Array, *, oracle: tuple[Array, Array] | None = None) -> Array:
-    """Return ``ause``; arguments as ``scores_from_counts``."""
+    """Return the area between the sparsification curves of the uncertainty and of the oracle.
+
+    Arguments as ``scores_from_counts``, source as ``trustseg.metrics.ause``.
+    """
     return scores_from_counts(counts, errors, oracle=oracle).ause
 
 
 def nause_from_counts(counts: Array, errors: Array, *, oracle: tuple[Array, Array] | None = None) -> Array:
-    """Return ``nause``; arguments as ``scores_from_counts``."""
+    """Return AUSE over the AUSE of a random ranking; arguments as ``scores_from_counts``."""
     return scores_from_counts(counts, errors, oracle=oracle).nause
 
 

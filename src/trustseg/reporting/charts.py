@@ -215,7 +215,7 @@ def uncertainty_change_chart(data: ReportData, *, names: bool = True) -> Chart:
         Panel(f"{describe_head(head)}: {words(column)}", *labels, tuple(lines), diagonal=True)
         for (head, column), lines in drawn.items()
     ]
-    return chart("shift", panels, attack=describe_condition(data.compared[-1]), most=_MOST_POINTS)
+    return chart("uncertainty_change", panels, attack=describe_condition(data.compared[-1]), most=_MOST_POINTS)
 
 
 def training(data: ReportData) -> Chart:

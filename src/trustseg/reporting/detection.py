@@ -1,6 +1,6 @@
 """What image scores detect: bad segmentations among clean images, and images of other populations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Final
@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from trustseg.deferral.ranking import AURC, auroc_of_failures, normalised_aurc
-from trustseg.metrics import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
+from trustseg import metrics
+from trustseg.deferral.ranking import auroc_of_failures, by_blocks, normalised_aurc
 from trustseg.reporting.image_scores import (
     Floats,
     ImageScores,
@@ -29,11 +29,6 @@ from trustseg.statistics import Interval, bootstrap_contrast, bootstrap_mean, sp
 __all__ = ["TAU", "finder_table", "population_tables", "populations_of", "same_orders"]
 
 TAU: Final = 0.5  # the Dice below which a segmentation has failed, where no policy says otherwise
-_SCORES: Final[Mapping[str, RankingScore]] = {
-    "auroc": auroc_from_counts,
-    "aupr": average_precision_from_counts,
-    "fpr95": fpr_at_tpr_from_counts,
-}
 
 
 def finder_table(data: ReportData, *, tau: float = TAU) -> Table:
@@ -42,7 +37,9 @@ def finder_table(data: ReportData, *, tau: float = TAU) -> Table:
     A Dice below tau is a failure. ``naurc`` is 0 for an oracle and 1 for a random order; ``size`` is Spearman's
     correlation with the predicted area, the mean over seeds.
     """
-    measured = {"aurc": AURC, "naurc": normalised_aurc, "auroc": auroc_of_failures(tau)}
+    compared = metrics.metrics_of("image_ranking", least="compared")
+    measured = {name: by_blocks(metric) for name, metric in compared.items()}
+    measured |= {"naurc": normalised_aurc, "auroc": auroc_of_failures(tau)}
     rows: list[Row] = []
     for variant in data.results.variants:
         found = {
@@ -148,7 +145,8 @@ def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: 
 
     patients = patients_of(known), patients_of(other)
     return {
-        name: bootstrap_contrast(statistic_of(score), *patients, draws=results.draws) for name, score in _SCORES.items()
+        name: bootstrap_contrast(statistic_of(metric), *patients, draws=results.draws)
+        for name, metric in metrics.metrics_of("detection").items()
     }
 
 

@@ -4,39 +4,41 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from trustseg.deferral.ranking import AURC
-from trustseg.metrics import nause_from_counts
+from trustseg import metrics
+from trustseg.deferral.ranking import by_blocks
+from trustseg.entries import Entry
 from trustseg.records import metric_column
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.deployed import deployed, is_deployed, policy_by
 from trustseg.reporting.image_scores import Floats, numbers, patients_of, rows_of
-from trustseg.reporting.labels import HIGHER_IS_BETTER, ConditionKey
-from trustseg.reporting.pixel_scores import PatientTable, pixel_calibration, pixel_ranking
+from trustseg.reporting.labels import ConditionKey, describe_condition, describe_metric, metric_of
+from trustseg.reporting.pixel_scores import pixel_table
 from trustseg.reporting.results import Results
+from trustseg.reporting.tables import Column
 from trustseg.statistics import Comparison, Interval, compare_drawn, compare_images, draw_patients
 from trustseg.study.grid import REPETITIONS
 
 if TYPE_CHECKING:
+    from trustseg.metrics.entries import Kind, MetricFacts
     from trustseg.reporting.report_data import ReportData
 
 __all__ = [
-    "SCORES",
     "Difference",
     "Side",
-    "calibration_difference",
     "compare_values",
     "differences_of",
     "paired_difference",
     "pairs",
 ]
 
+Metric: TypeAlias = "Entry[Any, MetricFacts]"
 Verdict = Literal[
     "better", "worse", "includes 0", "within the margin", "margin not reached", "one training", "identical", "undefined"
 ]
@@ -100,7 +102,27 @@ class Difference:
     @property
     def is_ahead(self) -> bool:
         """Whether the variant has the better value, however little."""
-        return (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER)
+        return (self.interval.value > 0) == self.higher_is_better
+
+    @property
+    def score(self) -> str:
+        """The metric and the condition in words."""
+        return f"{describe_metric(self.metric)}, {describe_condition(self.condition)}"
+
+    @property
+    def heading(self) -> str:
+        """The same as a heading, which says whether lower is better."""
+        return Column(self.metric, self.score).heading
+
+    @property
+    def kind(self) -> str:
+        """What the metric is taken of, as in ``MetricFacts``."""
+        return metrics.METRICS[self.metric].facts.kind
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value of the metric is better."""
+        return metrics.METRICS[self.metric].facts.better == "higher"
 
 
 def pairs(results: Results) -> dict[tuple[str, str], int]:
@@ -143,30 +165,30 @@ def differences_of(data: "ReportData") -> Iterator[Difference]:
             continue
         column, measure = (found.get(variant, "") for found in (data.columns, data.measures))
         sides = Side(variant, measure, column), Side(baseline, measure, column)
-        found = {"dice": paired_difference(results, *sides, condition, "dice")}
+        # Scores of different measures are different questions: they are not subtracted.
+        kinds: list[Kind] = ["image"]
         if condition in data.compared:
-            # Scores of different measures are different questions: they are not subtracted.
-            shared: tuple[str, ...] = ("nause", "aurc") if column and column == data.columns.get(baseline) else ()
-            found |= {metric: paired_difference(results, *sides, condition, metric) for metric in shared}
-            found["ece"] = calibration_difference(results, *sides, condition)
-        for metric, each in found.items():
+            shares = column and column == data.columns.get(baseline)
+            kinds += [*(("pixel_ranking", "image_ranking") if shares else ()), "calibration"]
+        for metric in metrics.metrics_of(*kinds, least="compared"):
+            each = paired_difference(results, *sides, condition, metric)
             yield Difference(variant, baseline, condition, metric, each.interval, each.trainings, rank, margin)
 
 
 def paired_difference(results: Results, first: Side, second: Side, condition: ConditionKey, score: str) -> Comparison:
     """Return the difference first - second in one score under one condition, over the seeds and images of both.
 
-    The score is one of ``SCORES``, else a metric of single images, by its name in records. Without a seed and an image
-    that both have, its interval is undefined.
+    The score is a metric, maybe with options. Without a seed and an image that both have, its interval is undefined.
     """
-    if score in SCORES:
-        return SCORES[score](results, first, second, condition)
+    _, entry = metric_of(score) or ("", None)
+    if entry and entry.facts.kind in _OF_TEST_SETS:
+        return _OF_TEST_SETS[entry.facts.kind](results, first, second, condition, entry)
     value = pl.col(metric_column(score))
     frames = [rows_of(results, side.variant, condition).with_columns(value=value) for side in (first, second)]
     return compare_values(*frames, draws=results.draws)
 
 
-def _unnoticed(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
+def _unnoticed(results: Results, first: Side, second: Side, condition: ConditionKey, _: Metric) -> Comparison:
     """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
 
     Each run decides by its own policy, fitted on its validation images; a run without one is left out.
@@ -202,8 +224,8 @@ def _patients(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("image").agg(pl.col("patient").first()).sort("image")
 
 
-def _image_ranking(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
-    """Compare the area under the risk-coverage curve of images with foreground."""
+def _image_ranking(results: Results, first: Side, second: Side, condition: ConditionKey, metric: Metric) -> Comparison:
+    """Compare a score of how uncertainty ranks images with foreground by 1 - Dice."""
     kept = [
         rows_of(results, side.variant, condition)
         .filter(pl.col("dice").is_not_null(), ~pl.col("dice").is_nan())
@@ -214,39 +236,23 @@ def _image_ranking(results: Results, first: Side, second: Side, condition: Condi
     if pairs.is_empty():
         return _undefined()
     patients = _patients(pairs)["patient"].to_numpy()
-    weights_of = _weights(patients, results.draws)
+    weights_of, score = _weights(patients, results.draws), by_blocks(metric)
     columns = []
     for _, rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
         drawn = weights_of(patients_of(rows))
-        one, other = (AURC(drawn, numbers(rows, f"risk{end}"), numbers(rows, f"u{end}")) for end in ("", "_second"))
+        one, other = (score(drawn, numbers(rows, f"risk{end}"), numbers(rows, f"u{end}")) for end in ("", "_second"))
         columns.append(one - other)
     return _compared(columns, patients)
 
 
-def _pixel_ranking(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
-    """Compare the normalised area under the sparsification error of pixels."""
-
-    def table(only: Results, side: Side) -> PatientTable:
-        return pixel_ranking(only, side.variant, condition, side.measure, score=nause_from_counts)
-
-    return _of_pixels(table, results, first, second)
-
-
-def calibration_difference(results: Results, first: Side, second: Side, condition: ConditionKey) -> Comparison:
-    """Return the difference in the calibration error of pixels, which no measure of uncertainty enters."""
-    return _of_pixels(lambda only, side: pixel_calibration(only, side.variant, condition), results, first, second)
-
-
-def _of_pixels(
-    table_of: Callable[[Results, Side], PatientTable], results: Results, first: Side, second: Side
-) -> Comparison:
+def _of_pixels(results: Results, first: Side, second: Side, condition: ConditionKey, metric: Metric) -> Comparison:
     """Compare a score of pixels, seeds apart, on the patients that both sides have."""
     seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
     columns: list[Floats] = []
     shared: list[str] = []
     for seed in sorted(seeds[0] & seeds[1]):
         only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
-        tables = [table_of(only, side) for side in (first, second)]
+        tables = [pixel_table(only, side.variant, condition, side.measure, metric) for side in (first, second)]
         held = sorted(set(tables[0].patients) & set(tables[1].patients))
         if not held or (shared and held != shared):  # seeds that tested other patients are not comparable
             continue
@@ -277,8 +283,9 @@ def _undefined() -> Comparison:
     return compare_drawn([math.nan], [[math.nan]], ["none"], seed=0)
 
 
-SCORES: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey], Comparison]]] = {
-    "nause": _pixel_ranking,
-    "aurc": _image_ranking,
-    "undetected_harm": _unnoticed,
+_OF_TEST_SETS: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey, Metric], Comparison]]] = {
+    "pixel_ranking": _of_pixels,
+    "calibration": _of_pixels,
+    "image_ranking": _image_ranking,
+    "decision": _unnoticed,
 }

@@ -11,7 +11,7 @@ from trustseg.records import metric_column
 from trustseg.reporting.deployed import is_deployed
 from trustseg.reporting.differences import Side, paired_difference
 from trustseg.reporting.image_scores import mean_of
-from trustseg.reporting.labels import CLEAN, METRIC_NAMES, ConditionKey, describe_condition, describe_metric, words
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, describe_metric, metric_of, words
 from trustseg.reporting.report_data import ReportData, tabulated
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Panel, chart, curve, without
@@ -19,7 +19,6 @@ from trustseg.reporting.tables import Row, Table, interval_text, number_text
 from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, Interval, holm
 from trustseg.study.hypotheses import (
     FILE,
-    RANKINGS,
     Hypothesis,
     load_hypotheses,
     other_settings,
@@ -143,12 +142,12 @@ def _compared(hypothesis: Hypothesis, data: ReportData) -> Iterator[Outcome]:
             compared = f"{one}: {words(first.measure)} minus {words(second.measure)}"
         bare = [side for side in (one, other) if not any(map(is_deployed, results.cells_of(side)))]
         for score in hypothesis.measures:
-            if score not in RANKINGS and metric_column(score) not in results.records.columns:
+            if _kind(score) == "image" and metric_column(score) not in results.records.columns:
                 yield Outcome(hypothesis, f"the records lack the metric {score}")
-            elif score == "undetected_harm" and bare:
+            elif _kind(score) == "decision" and bare:
                 yield Outcome(hypothesis, f"no run of {bare[0]} has a deferral policy fitted on validation images")
             else:
-                said = f"{_score_name(score)}, {describe_condition(condition)}"
+                said = f"{describe_metric(score)}, {describe_condition(condition)}"
                 found = paired_difference(results, first, second, condition, score)
                 yield Outcome(hypothesis, "", compared, said, found)
 
@@ -178,9 +177,10 @@ def _condition_of(hypothesis: Hypothesis, data: ReportData) -> ConditionKey | st
     return f"no run was measured under {describe_condition((name, hypothesis.eps))}, only under {measured}"
 
 
-def _score_name(score: str) -> str:
-    """Return a score that hypotheses compare in words."""
-    return METRIC_NAMES.get(score) or describe_metric(metric_column(score))
+def _kind(score: str) -> str:
+    """Return what a score that hypotheses compare is taken of, as in ``MetricFacts``."""
+    found = metric_of(score)
+    return found[1].facts.kind if found else "image"
 
 
 def _side(variant: str, uncertainty: str | None, data: ReportData) -> Side | None:
@@ -254,7 +254,7 @@ def dose_chart(data: ReportData, table: Table) -> Chart:
             for name, found in curves.items()
         ]
         if any(len(line.x) > 1 for line in lines):
-            score = f"{_score_name(hypothesis.measures[0])}, {describe_condition(condition)}"
+            score = f"{describe_metric(hypothesis.measures[0])}, {describe_condition(condition)}"
             panels.append(Panel(hypothesis.name, str(hypothesis.dose), score, tuple(lines)))
     return chart("dose_response", panels, max(1, len(panels)))
 
@@ -263,7 +263,7 @@ def _doses_of(data: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict
     """Yield each hypothesis whose dose was run at two values at least: where it is read, and variant -> dose."""
     for hypothesis in _hypotheses_of(data.results):
         condition, key = _condition_of(hypothesis, data), hypothesis.dose
-        if key is None or isinstance(condition, str) or hypothesis.measures[0] in RANKINGS:
+        if key is None or isinstance(condition, str) or _kind(hypothesis.measures[0]) != "image":
             continue
         sides = [
             {name: value for name, value in side.items() if name != key}

@@ -18,10 +18,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.deferral.ranking import AURC, DrawnScore
-from trustseg.metrics import auroc_from_counts, dice_terms, iou_terms
+from trustseg.metrics import auroc_from_counts
 from trustseg.records import is_metric_column
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.labels import CLEAN, ConditionKey, metric_facts
+from trustseg.reporting.labels import CLEAN, ConditionKey, metric_of
 from trustseg.reporting.results import Results
 from trustseg.statistics import (
     Interval,
@@ -50,7 +50,6 @@ __all__ = [
     "numbers",
     "patients_of",
     "per_image",
-    "pooled",
     "pooled_of",
     "rank_correlation",
     "ranking_of",
@@ -66,6 +65,8 @@ __all__ = [
 Floats = NDArray[np.float64]
 RankingScore = Callable[[Floats, Floats], Floats]
 """(counts, errors) of blocks (D, K) -> (D,)."""
+Terms = Callable[[Floats, Floats, Floats], tuple[Floats, Floats]]
+"""Pixels of intersection, prediction and reference (N,) -> numerators and denominators (N,) of an overlap."""
 
 UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
 DICE: Final = pl.when(pl.col("mask_px") > 0).then("dice")
@@ -105,21 +106,14 @@ def mean_of(results: Results, variant: str, condition: ConditionKey, column: str
     """Return the mean of a record column over the images where it is defined; the others are counted."""
     frame, bounds = per_image(results, variant, condition), (0.0, 1.0)
     if is_metric_column(column):
-        facts = metric_facts(column)[1]
-        bounds = facts.bounds if facts else (-math.inf, math.inf)
+        found = metric_of(column)
+        bounds = found[1].facts.bounds if found else (-math.inf, math.inf)
     return bootstrap_mean(numbers(frame, column), patients_of(frame), bounds=bounds, draws=results.draws)
 
 
-def pooled(results: Results, variant: str, condition: ConditionKey) -> Interval:
-    """Return Dice of all pixels of the test set taken as one image."""
-    frame = per_image(results, variant, condition).drop_nulls("mask_px")  # the others have no reference
-    return pooled_of(frame, union=False, draws=results.draws)
-
-
-def pooled_of(frame: pl.DataFrame, *, union: bool, draws: int, confidence: float = 0.95) -> Interval:
-    """Return Dice (or IoU with ``union``) of all pixels of some rows taken as one image; each has a reference."""
-    pixels = (numbers(frame, f"{name}_px") for name in ("intersection", "predicted", "mask"))
-    above, below = (iou_terms if union else dice_terms)(*pixels)
+def pooled_of(frame: pl.DataFrame, terms: Terms, *, draws: int, confidence: float = 0.95) -> Interval:
+    """Return an overlap of all pixels of some rows taken as one image; each has a reference."""
+    above, below = terms(*(numbers(frame, f"{name}_px") for name in ("intersection", "predicted", "mask")))
     return bootstrap_ratio(above, below, patients_of(frame), draws=draws, confidence=confidence)
 
 

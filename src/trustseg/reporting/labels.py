@@ -7,9 +7,9 @@ from contextvars import ContextVar
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from trustseg.entries import Entry, options_in_words
+from trustseg.entries import Entry, options_in_words, slug
 from trustseg.records import metric_of_column
 from trustseg.yaml_files import parse_yaml
 
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trustseg.attacks import AttackFacts
-    from trustseg.metrics.mask_metrics import MetricFacts
+    from trustseg.metrics import MetricFacts
 
 __all__ = [
     "CLEAN",
-    "HIGHER_IS_BETTER",
-    "METRIC_NAMES",
     "ConditionKey",
     "attack_entries",
     "attack_key",
@@ -35,7 +33,8 @@ __all__ = [
     "describe_variant",
     "is_l2",
     "labelled",
-    "metric_facts",
+    "metric_of",
+    "parts_of",
     "spelled",
     "texts_of",
     "words",
@@ -46,19 +45,7 @@ ConditionKey = tuple[str, float]
 
 CLEAN: Final[ConditionKey] = ("clean", 0.0)
 
-METRIC_NAMES: Final[Mapping[str, str]] = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "pooled_dice": "pooled Dice",
-    "ause": "pixel AUSE",
-    "ause_brier": "pixel AUSE, Brier",
-    "nause": "pixel nAUSE",
-    "aurc": "image AURC",
-    "augrc": "image AUGRC",
-    "ece": "ECE",
-    "undetected_harm": "share of undetected harm",
-}
-HIGHER_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "auroc"})
+_Norm = Literal["linf", "l2"]  # as ``trustseg.attacks.projections``, which loads torch
 _HEADS: Final = {"bernoulli": "classical", "beta": "evidential"}
 _OWN: Final[ContextVar[Mapping[str, str]]] = ContextVar("names of a reader's own", default=MappingProxyType({}))
 
@@ -70,30 +57,29 @@ def attack_entries() -> "Mapping[str, Entry[Tensor, AttackFacts]]":
     return {**training_attacks(), **evaluation_attacks()}
 
 
-def describe_metric(column: str) -> str:
-    """Return the label of a ``metric_`` column of records, its options, its unit if any, and a mark if less is better.
+def describe_metric(metric: str) -> str:
+    """Return the label of a metric or of its column in records, what it ranks, its options, and its unit if any.
 
     Example:
-        >>> describe_metric("metric_hausdorff_95"), describe_metric("metric_surface_dice_tolerance3")
-        ('HD95, px ↓', 'surface Dice (tolerance = 3)')
+        >>> tuple(map(describe_metric, ("metric_hausdorff_95", "surface_dice(tolerance=3)", "aurc")))
+        ('HD95, px', 'surface Dice (tolerance = 3)', 'image AURC')
     """
+    name, entry = slug(metric_of_column(metric)), metric_of(metric)
+    if entry is None:
+        return words(name)
+    options = options_in_words(name.removeprefix(entry[0]), entry[1].options)
+    ranked, is_ranking, _ = entry[1].facts.kind.partition("_ranking")
+    unit = "" if entry[1].facts.unit == "share" else f", {entry[1].facts.unit}"
+    return f"{f'{ranked} ' if is_ranking else ''}{entry[1].label}{options}{unit}"
+
+
+def metric_of(name: str) -> "tuple[str, Entry[Any, MetricFacts]] | None":
+    """Return the metric that a name, or a column of records, begins with, and its entry; None if there is none."""
     from trustseg.metrics import METRICS  # loads torch
 
-    key, facts = metric_facts(column)
-    if facts is None:
-        return words(key)
-    options = options_in_words(metric_of_column(column).removeprefix(key), METRICS[key].options)
-    unit, mark = "" if facts.unit == "share" else f", {facts.unit}", " ↓" if facts.better == "lower" else ""
-    return f"{METRICS[key].label}{options}{unit}{mark}"
-
-
-def metric_facts(column: str) -> "tuple[str, MetricFacts | None]":
-    """Return the metric of a ``metric_`` column of records and its facts, None if this version has no such metric."""
-    from trustseg.metrics import METRICS  # loads torch
-
-    name = metric_of_column(column)
-    key = max((key for key in METRICS if f"{name}_".startswith(f"{key}_")), key=len, default=name)
-    return key, METRICS[key].facts if key in METRICS else None
+    name = metric_of_column(name)
+    key = max((key for key in METRICS if re.match(rf"{key}([_(]|$)", name)), key=len, default=None)
+    return None if key is None else (key, METRICS[key])
 
 
 def describe_head(head: str) -> str:
@@ -102,22 +88,40 @@ def describe_head(head: str) -> str:
 
 
 def describe_variant(variant: str, *, head: str, selection: str) -> str:
-    """Return the name of a variant with its head and selection in words.
+    """Return the name of a variant with its head, its selection and the entries that its settings name in words.
 
     Example:
         >>> describe_variant("bernoulli, none", head="bernoulli", selection="none")
         'classical, no adversarial training'
         >>> describe_variant("beta, random, fraction=0.25", head="beta", selection="random")
         'evidential, random selection, fraction=0.25'
+        >>> describe_variant("beta, beta=type_ii_likelihood", head="beta", selection="random")
+        'evidential, beta=type-II likelihood'
     """
-    words = {selection: "no adversarial training" if selection == "none" else f"{selection} selection"}
+    from trustseg.config.names import label_of
+
+    chosen = label_of("selection", selection)
+    words = {selection: "no adversarial training" if selection == "none" else f"{chosen} selection"}
     words[head] = describe_head(head)
-    return ", ".join(words.get(part, part) for part in variant.split(", "))
+    named = (part.partition("=") for part in parts_of(variant))
+    return ", ".join(f"{key}={label_of(key, value)}" if is_set else words.get(key, key) for key, is_set, value in named)
+
+
+def parts_of(variant: str) -> list[str]:
+    """Return the parts of a variant's name, between commas that are not in brackets."""
+    return re.split(r", (?![^(]*\))", variant)
 
 
 def is_l2(attack: str) -> bool:
-    """Return whether the budgets of an attack are L2 norms; otherwise they are the largest change of a pixel."""
-    return "l2" in attack.split("_")
+    """Return whether the budgets of an attack are L2 norms; otherwise they are the largest change of a pixel.
+
+    The options in the name say so, else the default of the attack.
+    """
+    entries, key = attack_entries(), attack_key(attack)
+    option = entries[key].options.get("norm") if key in entries else None
+    norms = get_args(_Norm)
+    given = [part for part in attack.removeprefix(key).split("_") if part in norms]
+    return (given or [option.default if option else norms[0]])[0] == "l2"
 
 
 @contextmanager

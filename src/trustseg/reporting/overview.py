@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from trustseg import metrics
 from trustseg.reporting.differences import Difference
-from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, METRIC_NAMES, describe_condition, words
-from trustseg.reporting.report_data import Metric, ReportData
+from trustseg.reporting.labels import CLEAN, describe_condition, describe_metric, words
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
 
 _OF_EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
 _ATTACKED: Final = ("robust_dice", "worst_dice")
-_DOES: Final = {"dice": "segments {0}", "nause": "ranks errors {0}"}
+_DOES: Final = {"image": "segments", "pixel_ranking": "ranks errors"}  # what is said of a metric of a kind
 _VERDICTS: Final = {
     "better": "{variant} {does}: {found}",
     "worse": "{variant} {does}: {found}",
@@ -39,56 +40,72 @@ _VERDICTS: Final = {
     "identical": "no verdict, as both sides are the same in every image: {found}",
     "undefined": "nothing can be said of {found}",
 }
-_MASKS: Final = ("variant", "dice", "dice_native", "pooled_dice", "iou", *_ATTACKED, "trust")
 
 
 def summary(data: ReportData) -> Table:
-    """Return one row per variant: Dice clean and attacked; ranking, selective risk, calibration clean.
+    """Return one row per variant: overlap clean and attacked; ranking of errors and calibration clean.
 
-    All variants are ranked by one measure; those whose records hold a measure of evidence get its nAUSE, too.
+    All variants are ranked by one measure; those whose records hold a measure of evidence get the compared scores of
+    pixels by it, too.
     """
     attacked = dict(zip(_ATTACKED, data.conditions[1:], strict=False))
     held = {v: [name for name in _OF_EVIDENCE if name in found] for v, found in data.all_columns.items()}
     informed = {variant: names[0] for variant, names in held.items() if names}
-    records = data.results.records
-    overlap: list[Metric] = ["dice", "dice_native", "pooled_dice", "iou"]
-    if "dice_native" not in records.columns or records["dice_native"].is_null().all():
-        overlap.remove("dice_native")
+    pixels = metrics.metrics_of("pixel_ranking", least="compared")
+    by_evidence = {f"{metric}_{name}": (metric, name) for metric in pixels for name in dict.fromkeys(informed.values())}
     rows: list[dict[str, Value]] = []
     for variant in data.results.variants:
         row: dict[str, Value] = {"variant": variant, "images": data.score(variant, CLEAN, "dice").count}
-        row |= {metric: data.score(variant, CLEAN, metric) for metric in overlap}
+        row |= {metric: data.score(variant, CLEAN, metric) for metric in _overlaps(data)}
         row |= {key: data.score(variant, condition, "dice") for key, condition in attacked.items()}
         row["trust"] = data.trust(variant)
-        row |= {metric: data.score(variant, CLEAN, metric) for metric in ("ause", "nause")}
-        row |= {f"nause_{name}": None for name in informed.values()}
-        if name := informed.get(variant):
-            row[f"nause_{name}"] = data.score(variant, CLEAN, "nause", name)
-        rows.append(row | {metric: data.score(variant, CLEAN, metric) for metric in ("aurc", "ece")})
-    titles = {f"nause_{name}": f"pixel nAUSE ({words(name)}) ↓" for name in informed.values()}
+        for metric in metrics.metrics_of("pixel_ranking", "image_ranking", "calibration", least="summary"):
+            row[metric] = data.score(variant, CLEAN, metric)
+            row |= {
+                key: data.score(variant, CLEAN, metric, name) if informed.get(variant) == name else None
+                for key, (of, name) in by_evidence.items()
+                if of == metric
+            }
+        rows.append(row)
+    titles = {key: f"{describe_metric(metric)} ({words(name)})" for key, (metric, name) in by_evidence.items()}
     named = {key: describe_condition(condition) for key, condition in attacked.items()}
     table = data.table("summary", rows, titles, basis=basis(data), **named)
     return replace(table, constants={f"{key}_under": name for key, name in named.items()})
 
 
+def _overlaps(data: ReportData) -> list[str]:
+    """Return the overlaps of the summary, each also at the size of the files where that was measured."""
+    records, found = data.results.records, []
+    for metric in metrics.metrics_of("image", "pooled", least="summary"):
+        native = f"{metric}_native"
+        has_native = native in records.columns and records[native].null_count() < len(records)
+        found += [metric, *([native] if has_native else [])]
+    return found
+
+
 def first_screen(data: ReportData) -> tuple[Table, Table]:
     """Return the summary as two tables that fit a page: the masks, and how good the uncertainty is."""
-    table = summary(data)
-    uncertainty = [column.key for column in table.columns if column.key not in (*_MASKS[1:], "images")]
+    table, masks = summary(data), ["variant", *_overlaps(data), *_ATTACKED, "trust"]
+    uncertainty = [column.key for column in table.columns if column.key not in (*masks[1:], "images")]
     return (
-        table.only(_MASKS, title=f"Segmentation. Means. {basis(data)}"),
+        table.only(masks, title=f"Segmentation. Means. {basis(data)}"),
         table.only(uncertainty, title="Uncertainty, on unchanged images. Means, with the same intervals."),
     )
 
 
 def compact(data: ReportData) -> Table:
-    """Return the summary in few columns, for a README."""
-    measures = {words(measure) for measure in data.measures.values()}
-    titles = {"variant": "Variant", "dice": "Dice clean (per image)", "pooled_dice": "Dice pooled"}
+    """Return the summary in few columns, for a README: overlap, and the compared scores of pixels."""
+    measures = " or ".join(sorted({words(measure) for measure in data.measures.values()}))
+    titles = {"variant": "Variant"}
+    for metric, entry in metrics.metrics_of("image", "pooled", least="summary").items():
+        if entry.facts.kind == "pooled" or entry.facts.shown == "compared":
+            titles[metric] = f"{entry.label} clean (per image)" if entry.facts.kind == "image" else entry.label
     attacked = zip(_ATTACKED, data.conditions[1:], strict=False)
     titles |= {key: f"Dice {describe_condition(condition)}" for key, condition in attacked}
     titles |= {"trust": "Numbers under attack"} if data.checks else {}
-    titles |= {"nause": f"nAUSE ({' or '.join(sorted(measures))}) ↓" if measures else "nAUSE ↓", "ece": "ECE ↓"}
+    for metric, entry in metrics.metrics_of("pixel_ranking", "calibration", least="compared").items():
+        by = f" ({measures})" if measures and entry.facts.kind == "pixel_ranking" else ""
+        titles[metric] = f"{entry.label}{by}"
     columns = tuple(Column(key, title) for key, title in titles.items())
     return replace(summary(data), title=basis(data), columns=columns)
 
@@ -124,13 +141,14 @@ def span_text(counts: Iterable[int]) -> str:
 
 
 def comparisons(data: ReportData) -> list[tuple[str, str, list[Difference]]]:
-    """Return each compared pair, variant and baseline, with its differences in Dice and in nAUSE under attack."""
+    """Return each compared pair, variant and baseline, with its differences in overlap and, attacked, in ranking."""
     attacked = data.compared[-1]
     found: dict[tuple[str, str], list[Difference]] = {}
     for item in data.differences:
-        if item.metric == "dice" or (item.metric == "nause" and item.condition == attacked):
+        if item.kind == "image" or (item.kind in _DOES and item.condition == attacked):
             found.setdefault((item.variant, item.baseline), []).append(item)
-    return [(*pair, sorted(items, key=lambda item: item.metric)) for pair, items in found.items()]
+    order = list(metrics.METRICS)
+    return [(*pair, sorted(items, key=lambda item: order.index(item.metric))) for pair, items in found.items()]
 
 
 def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
@@ -150,10 +168,9 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
 
 def _in_words(item: Difference) -> str:
     """Return what a difference says: which side is better if any, and the numbers it rests on."""
-    does = _DOES[item.metric].format("better" if item.is_ahead else "worse")
-    score = f"{METRIC_NAMES[item.metric]}, {describe_condition(item.condition)}"
-    found = f"{score}: {interval_text(item.interval, signed=True)}"
-    found += "" if item.metric in HIGHER_IS_BETTER else " (lower is better)"
+    does = f"{_DOES[item.kind]} {'better' if item.is_ahead else 'worse'}"
+    found = f"{item.score}: {interval_text(item.interval, signed=True)}"
+    found += "" if item.higher_is_better else " (lower is better)"
     said = _VERDICTS[item.verdict].format(variant=item.variant, does=does, found=found, margin=item.margin)
     return f"{said[0].upper()}{said[1:]}{item.mark}"
 
@@ -172,7 +189,9 @@ def covered(data: ReportData) -> str:
 def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> None:
     """Print the frame of a ``summary``, small enough for a terminal of 80 columns."""
     attack = str(table["robust_dice_under"][0]) if "robust_dice_under" in table.columns else ""
-    titles = {"variant": "variant", "dice": "Dice clean", "robust_dice": f"Dice {attack}", "nause": "nAUSE"}
+    rankings = metrics.metrics_of("pixel_ranking", least="compared")
+    titles = {"variant": "variant", "dice": "Dice clean", "robust_dice": f"Dice {attack}"}
+    titles |= {name: entry.label for name, entry in rankings.items()}
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     held = [key for key in titles if key in table.columns]
     for key in held:

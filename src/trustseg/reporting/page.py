@@ -30,8 +30,6 @@ from trustseg.reporting.drawing import draw_plotly, write_figure
 from trustseg.reporting.findings import find_caveats, strongest_facts, use_and_population
 from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery, write_cases
 from trustseg.reporting.labels import (
-    METRIC_NAMES,
-    describe_condition,
     labelled,
     texts_of,
     words,
@@ -151,8 +149,6 @@ def _render(data: ReportData, contents: Contents, pictures: Mapping[str, bytes],
             (case, *((draw_case(case, narrow=each), draw_decomposition(case, narrow=each)) for each in (False, True)))
             for case in cases
         ],
-        metric_names=METRIC_NAMES,
-        describe=describe_condition,
         measures=sorted({words(measure) for measure in data.measures.values()}),
         heads=results.heads,
         provenance=_provenance(data),

@@ -6,17 +6,21 @@ As for images, the folds of a variant are one test set, and a score is computed 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
 
-from trustseg.metrics import BINS, ause_from_counts, bin_values, calibration_error_from_counts
+from trustseg.entries import Entry
+from trustseg.metrics import BINS, bin_values, calibration_error_from_counts
 from trustseg.reporting.cell_tables import calibration_of, histograms_of
 from trustseg.reporting.image_scores import UNDEFINED, Floats, RankingScore
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.results import Results
 from trustseg.statistics import Interval, bootstrap_rows
+
+if TYPE_CHECKING:
+    from trustseg.metrics import MetricFacts
 
 __all__ = [
     "PatientTable",
@@ -25,6 +29,7 @@ __all__ = [
     "minority_of",
     "pixel_calibration",
     "pixel_ranking",
+    "pixel_table",
     "squared_error_ranking",
 ]
 
@@ -48,6 +53,16 @@ def estimate(table: PatientTable, *, draws: int) -> Interval:
     return bootstrap_rows(table.table, np.asarray(table.patients), table.statistic, draws=draws)
 
 
+def pixel_table(
+    results: Results, variant: str, condition: ConditionKey, measure: str, metric: "Entry[Any, MetricFacts]"
+) -> PatientTable:
+    """Return the patient table of a metric of pixels; what calibration is does not depend on the measure."""
+    if metric.facts.kind == "calibration":
+        return pixel_calibration(results, variant, condition, score=metric)
+    table = squared_error_ranking if metric.facts.error == "brier" else pixel_ranking
+    return table(results, variant, condition, measure, score=metric)
+
+
 def pixel_ranking(
     results: Results, variant: str, condition: ConditionKey, measure: str, *, score: RankingScore
 ) -> PatientTable:
@@ -61,11 +76,13 @@ def pixel_ranking(
     return _table(patients, sums, lambda parts: score(parts[:, :, 0], parts[:, :, 1]))
 
 
-def squared_error_ranking(results: Results, variant: str, condition: ConditionKey, measure: str) -> PatientTable:
-    """Return the patient table of AUSE with squared errors (p - y)^2 (AUSE-Brier), averaged over the seeds.
+def squared_error_ranking(
+    results: Results, variant: str, condition: ConditionKey, measure: str, *, score: Callable[..., Floats]
+) -> PatientTable:
+    """Return the patient table of a ranking score of squared errors (p - y)^2 (AUSE-Brier), averaged over the seeds.
 
-    AUSE = (AURC - AURC of the oracle) / mean error. The oracle's order follows from the entropy or the variance, which
-    one of must have been stored; without, there are no patients.
+    The score takes the blocks of the oracle, too, whose order follows from the entropy or the variance, which one of
+    must have been stored; without, there are no patients.
     """
     cells = results.cells_of(variant)
     stored = ((name, histograms_of(cells, condition, name)) for name in _INVERTIBLE)
@@ -84,7 +101,7 @@ def squared_error_ranking(results: Results, variant: str, condition: ConditionKe
         total, rebuilt = own[:, :, 1].sum(-1), least[:, :, 1].sum(-1)
         scale = np.divide(total, rebuilt, out=np.zeros_like(total), where=rebuilt > 0)  # a bin's middle is not its mean
         oracle_errors = scale[..., None] * least[:, :, 1]
-        scores = ause_from_counts(own[:, :, 0], own[:, :, 1], oracle=(least[:, :, 0], oracle_errors))
+        scores = score(own[:, :, 0], own[:, :, 1], oracle=(least[:, :, 0], oracle_errors))
         return np.asarray(scores.mean(-1), np.float64)
 
     rows = [part.reshape(len(patients), size) for part, size in zip((table, oracle), sizes, strict=True)]
@@ -109,16 +126,21 @@ def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame
 
 
 def pixel_calibration(
-    results: Results, variant: str, condition: ConditionKey, *, region: str = "whole"
+    results: Results,
+    variant: str,
+    condition: ConditionKey,
+    *,
+    region: str = "whole",
+    score: Callable[[Floats], Floats] = calibration_error_from_counts,
 ) -> PatientTable:
-    """Return the patient table of the positive-class expected calibration error of the pixels, averaged over the seeds.
+    """Return the patient table of a calibration error of the foreground probability, averaged over the seeds.
 
     The region is the ``"whole"`` image, the ``"boundary"`` band or the reference ``"foreground"``; no patients where
     it was not evaluated.
     """
     frame = calibration_of(results.cells_of(variant), condition, region)
     patients, sums = _patient_sums(frame, ("count", "sum_probability", "sum_reference"))
-    return _table(patients, sums, lambda parts: calibration_error_from_counts(np.moveaxis(parts, 2, -1)))
+    return _table(patients, sums, lambda parts: score(np.moveaxis(parts, 2, -1)))
 
 
 def _table(patients: list[str], sums: Floats, score: Callable[[Floats], Floats]) -> PatientTable:

@@ -3,31 +3,26 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, update_wrapper
-from typing import Concatenate, Final, Literal, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 import polars as pl
 
-from trustseg.deferral.ranking import AURC, DrawnScore, by_blocks
-from trustseg.metrics import augrc_from_counts, ause_from_counts, nause_from_counts
+from trustseg.deferral.ranking import by_blocks
 from trustseg.records import score_column
 from trustseg.reporting.checks import Check, load_checks, trust
 from trustseg.reporting.differences import Difference, differences_of
-from trustseg.reporting.image_scores import UNDEFINED, RankingScore, mean_of, pooled, ranking_of, read_scores
-from trustseg.reporting.labels import CLEAN, ConditionKey, attack_key, describe_condition, is_l2
-from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking, squared_error_ranking
+from trustseg.reporting.image_scores import UNDEFINED, mean_of, per_image, pooled_of, ranking_of, read_scores
+from trustseg.reporting.labels import CLEAN, ConditionKey, attack_key, describe_condition, is_l2, metric_of
+from trustseg.reporting.pixel_scores import estimate, pixel_table
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Look, looks
 from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
-__all__ = ["Metric", "ReportData", "collect", "tabulated"]
+__all__ = ["ReportData", "collect", "tabulated"]
 
 P = ParamSpec("P")
 
-Metric = Literal["dice", "dice_native", "pooled_dice", "iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"]
-
-_OF_IMAGES: Final[Mapping[str, DrawnScore]] = {"aurc": AURC, "augrc": by_blocks(augrc_from_counts)}
-_OF_PIXELS: Final[Mapping[str, RankingScore]] = {"ause": ause_from_counts, "nause": nause_from_counts}
 # The order in which measures are preferred: evidence first, as entropy and variance rank pixels identically.
 _FIRST_MEASURES: Final = ("mutual_information", "epistemic_variance", "vacuity", "differential_entropy", "entropy")
 _AGGREGATIONS: Final = ("soft_dice_confidence", "quantile_mean", "mean")
@@ -98,7 +93,7 @@ class ReportData:
         """The variants whose image uncertainty was measured under the headline attack."""
         return [variant for variant in self.measures if self.evaluated(variant, self.compared[1:])]
 
-    def score(self, variant: str, condition: ConditionKey, metric: Metric, measure: str = "") -> Interval:
+    def score(self, variant: str, condition: ConditionKey, metric: str, measure: str = "") -> Interval:
         """Return a score of a variant under a condition, undefined where there is none.
 
         Uncertainty is that of the measure; by default of the one that the variant is judged by.
@@ -109,21 +104,19 @@ class ReportData:
         return self.scores[key]
 
     def _score(self, variant: str, condition: ConditionKey, metric: str, measure: str) -> Interval:
-        place = self.results, variant, condition
-        if metric == "pooled_dice":
-            return pooled(*place)
-        if metric == "ece":
-            return estimate(pixel_calibration(*place), draws=self.draws)
-        if metric not in (*_OF_IMAGES, *_OF_PIXELS, "ause_brier"):
-            return mean_of(*place, metric)
-        column = self.all_columns.get(variant, {}).get(measure)
-        if column is None:
-            return UNDEFINED
-        if metric in _OF_IMAGES:
-            return ranking_of(read_scores(*place, column), _OF_IMAGES[metric], draws=self.draws)
-        if metric == "ause_brier":
-            return estimate(squared_error_ranking(*place, measure), draws=self.draws)
-        return estimate(pixel_ranking(*place, measure, score=_OF_PIXELS[metric]), draws=self.draws)
+        place, column = (self.results, variant, condition), self.all_columns.get(variant, {}).get(measure)
+        _, entry = metric_of(metric) or ("", None)
+        match entry and entry.facts.kind:
+            case "pooled":
+                known = per_image(*place).drop_nulls("mask_px")  # the others have no reference
+                return pooled_of(known, entry, draws=self.draws)
+            case "image_ranking" | "pixel_ranking" if column is None:
+                return UNDEFINED
+            case "image_ranking":
+                return ranking_of(read_scores(*place, column), by_blocks(entry), draws=self.draws)
+            case "pixel_ranking" | "calibration":
+                return estimate(pixel_table(*place, measure, entry), draws=self.draws)
+        return mean_of(*place, metric)
 
     def trust(self, variant: str, condition: ConditionKey | None = None) -> str | None:
         """Return what the checks of gradient masking take from a number under attack, for a table."""

@@ -1,13 +1,15 @@
 """Robustness: area under the curve of each attack, the worst case by size of the target, and what robustness costs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
 
+from trustseg import metrics
+from trustseg.entries import Entry
 from trustseg.reporting.charts import head_curve, head_panels
 from trustseg.reporting.checks import marked
 from trustseg.reporting.image_scores import (
@@ -21,11 +23,22 @@ from trustseg.reporting.image_scores import (
     values_under,
     weighted_means,
 )
-from trustseg.reporting.labels import CLEAN, ConditionKey, describe_attack, describe_condition, describe_eps, is_l2
+from trustseg.reporting.labels import (
+    CLEAN,
+    ConditionKey,
+    describe_attack,
+    describe_condition,
+    describe_eps,
+    describe_metric,
+    is_l2,
+)
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import SYMBOLS, Chart, Line, Panel, chart
 from trustseg.reporting.tables import Row, Table, Value, interval_text
 from trustseg.statistics import Interval
+
+if TYPE_CHECKING:
+    from trustseg.metrics import MetricFacts
 
 __all__ = [
     "area_table",
@@ -42,6 +55,7 @@ FULL_RANGE: Final = 8 / 255
 _TOLERANCE: Final = 1e-6  # a Dice this much higher is rounding
 _SIZES: Final = ("small", "medium", "large")
 _USUAL_EPS: Final = 4 / 255
+_LESS: Final = {"lower": " (less is better)", "higher": "", "zero": ""}
 
 
 def area_table(data: ReportData) -> Table:
@@ -192,14 +206,14 @@ def strongest(data: ReportData) -> ConditionKey | None:
 
 
 def trade_off_table(data: ReportData) -> Table:
-    """Return one row per variant: Dice clean, Dice under the strongest attack, nAUSE clean."""
+    """Return one row per variant: Dice clean and under the strongest attack, the ranking of errors clean."""
     attacked = strongest(data)
     rows = [
         {
             "variant": variant,
             "dice": data.score(variant, CLEAN, "dice"),
             "robust_dice": data.score(variant, attacked, "dice"),
-            "nause": data.score(variant, CLEAN, "nause"),
+            **{metric: data.score(variant, CLEAN, metric) for metric in _judged()},
             "trust": data.trust(variant),
         }
         for variant in data.results.variants
@@ -208,11 +222,17 @@ def trade_off_table(data: ReportData) -> Table:
     return data.table("trade_off", rows, attacked=describe_condition(attacked) if attacked else "")
 
 
+def _judged() -> "Mapping[str, Entry[Any, MetricFacts]]":
+    """Return the rankings of pixels that variants are compared by."""
+    return metrics.metrics_of("pixel_ranking", least="compared")
+
+
 def trade_off_chart(data: ReportData, table: Table) -> Chart:
-    """Return robust Dice against clean Dice, and against nAUSE, of the table: one point per variant."""
+    """Return robust Dice against the other scores of the table: one point per variant."""
     under = next((column.title for column in table.columns if column.key == "robust_dice"), "Dice, attacked")
     panels = []
-    for key, label in (("dice", "Dice, clean"), ("nause", "pixel nAUSE, clean (less is better)")):
+    ranked = {name: f"{describe_metric(name)}, clean{_LESS[each.facts.better]}" for name, each in _judged().items()}
+    for key, label in {"dice": "Dice, clean", **ranked}.items():
         lines: list[Line] = []
         for row in table.rows:
             across, up = row[key], row["robust_dice"]

@@ -7,7 +7,9 @@ from typing import Final
 
 import polars as pl
 
+from trustseg import metrics
 from trustseg.records import REGIONS, is_metric_column
+from trustseg.reporting import image_scores
 from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.image_scores import (
     false_positive_area,
@@ -16,11 +18,9 @@ from trustseg.reporting.image_scores import (
     rank_correlation,
     read_scores,
     rows_of,
-    uncertainty_change,
 )
 from trustseg.reporting.labels import (
     CLEAN,
-    METRIC_NAMES,
     describe_attack,
     describe_condition,
     describe_eps,
@@ -28,14 +28,13 @@ from trustseg.reporting.labels import (
     words,
 )
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration
-from trustseg.reporting.report_data import Metric, ReportData, tabulated
+from trustseg.reporting.report_data import ReportData, tabulated
 from trustseg.reporting.tables import Row, Table
 from trustseg.run_files import Evaluation, read_checked
 
 __all__ = ["TABLES"]
 
-_RANKINGS: Final[tuple[Metric, ...]] = ("ause", "ause_brier", "nause", "aurc", "augrc")
-_JUDGED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
+_RANKINGS: Final = ("pixel_ranking", "image_ranking")
 
 
 @tabulated
@@ -60,7 +59,7 @@ def differences(data: ReportData) -> Iterator[Row]:
         yield {
             "variant": item.variant,
             "baseline": item.baseline,
-            "metric": METRIC_NAMES[item.metric],
+            "metric": describe_metric(item.metric),
             "condition": describe_condition(item.condition),
             "difference": item.interval,
             "verdict": item.verdict,
@@ -70,32 +69,30 @@ def differences(data: ReportData) -> Iterator[Row]:
 
 @tabulated
 def robustness(data: ReportData) -> Iterator[Row]:
-    """Yield Dice and IoU of every variant under every attack and budget."""
+    """Yield the overlap of every variant under every attack and budget."""
+    overlaps = metrics.metrics_of("image", least="summary")
     conditions = dict.fromkeys(key for attack in data.attacks for key in data.curve(attack))
     for variant in data.results.variants:
         for condition in data.evaluated(variant, {CLEAN: None} | conditions):
-            dice = data.score(variant, condition, "dice")
+            found = {metric: data.score(variant, condition, metric) for metric in overlaps}
             yield {
                 "variant": variant,
                 "condition": "clean" if condition == CLEAN else describe_attack(condition[0]),
                 "eps": describe_eps(condition),
-                "images": dice.count,
-                "dice": dice,
-                "iou": data.score(variant, condition, "iou"),
+                "images": found["dice"].count,
+                **found,
                 "trust": data.trust(variant, condition),
             }
 
 
-def mask_metrics(data: ReportData) -> Table:
-    """Return the mean of every further metric that was evaluated, over the images with foreground."""
+@tabulated
+def mask_metrics(data: ReportData) -> Iterator[Row]:
+    """Yield the mean of every further metric that was evaluated, over the images with foreground."""
     columns = [name for name in data.results.records.columns if is_metric_column(name)]
-    rows: list[Row] = [
-        {"variant": variant, "condition": describe_condition(condition)}
-        | {name: mean_of(data.results, variant, condition, name) for name in columns}
-        for variant in data.results.variants
-        for condition in data.evaluated(variant, data.compared if columns else ())
-    ]
-    return data.table("mask_metrics", rows, {name: describe_metric(name) for name in columns})
+    for variant in data.results.variants:
+        for condition in data.evaluated(variant, data.compared if columns else ()):
+            means = {name: mean_of(data.results, variant, condition, name) for name in columns}
+            yield {"variant": variant, "condition": describe_condition(condition)} | means
 
 
 @tabulated
@@ -114,19 +111,19 @@ def ranking(data: ReportData) -> Iterator[Row]:
     for variant, measure in data.measures.items():
         for condition in data.compared:
             about = {"variant": variant, "measure": words(measure), "condition": describe_condition(condition)}
-            yield about | {metric: data.score(variant, condition, metric) for metric in _RANKINGS}
+            yield about | {metric: data.score(variant, condition, metric) for metric in metrics.metrics_of(*_RANKINGS)}
 
 
 @tabulated
 def measures(data: ReportData) -> Iterator[Row]:
     """Yield the ranking of wrong pixels and bad images by every measure: heads are compared by one they share."""
     under = dict(zip(("", "robust_"), data.compared, strict=False))
-    metrics: tuple[Metric, ...] = ("nause", "aurc")
+    compared = metrics.metrics_of(*_RANKINGS, least="compared")
     for variant, found in data.all_columns.items():
         for measure in found:
             yield {"variant": variant, "measure": words(measure)} | {
                 f"{prefix}{metric}": data.score(variant, condition, metric, measure)
-                for metric in metrics
+                for metric in compared
                 for prefix, condition in under.items()
             }
 
@@ -134,9 +131,10 @@ def measures(data: ReportData) -> Iterator[Row]:
 @tabulated
 def calibration(data: ReportData) -> Iterator[Row]:
     """Yield the positive-class calibration error, clean and attacked."""
-    under = dict(zip(("ece", "robust_ece"), data.compared, strict=False))
+    under = dict(zip(("", "robust_"), data.compared, strict=False))
+    places = [(metric, *where) for metric in metrics.metrics_of("calibration") for where in under.items()]
     for variant in data.results.variants:
-        yield {"variant": variant} | {key: data.score(variant, where, "ece") for key, where in under.items()}
+        yield {"variant": variant} | {f"{key}{name}": data.score(variant, where, name) for name, key, where in places}
 
 
 @tabulated
@@ -150,19 +148,16 @@ def calibration_regions(data: ReportData) -> Iterator[Row]:
                 yield {"variant": variant, "condition": describe_condition(condition), **errors}
 
 
-def uncertainty_change_table(data: ReportData) -> Table:
-    """Return what the headline attack does to the image uncertainty of each variant."""
-    return data.table("shift", _uncertainty_changes(data))
-
-
-def _uncertainty_changes(data: ReportData) -> Iterator[Row]:
+@tabulated
+def uncertainty_change(data: ReportData) -> Iterator[Row]:
+    """Yield what the headline attack does to the image uncertainty of each variant."""
     for variant in data.attacked_variants:
         column, attacked = data.columns[variant], data.compared[-1]
         clean, robust = (
             rank_correlation(read_scores(data.results, variant, condition, column), draws=data.draws)
             for condition in (CLEAN, attacked)
         )
-        found = uncertainty_change(data.results, variant, attacked, column)
+        found = image_scores.uncertainty_change(data.results, variant, attacked, column)
         yield {
             "variant": variant,
             "measure": words(data.measures[variant]),
@@ -206,6 +201,7 @@ def costs(data: ReportData) -> Table:
     seconds = {cell.id: cell.done.seconds_training for cell in data.results.cells}
     rows: list[Row] = []
     places: set[str] = set()
+    judged = metrics.metrics_of(least="compared")
     for variant in data.results.variants:
         cells = data.results.cells_of(variant)
         found = [cost for cost in map(_cost, cells) if {"passes", "seconds_per_image"} <= cost.model_fields_set]
@@ -220,11 +216,13 @@ def costs(data: ReportData) -> Table:
             "passes": max(cost.passes for cost in found),
             "milliseconds": 1000 * median(cost.seconds_per_image for cost in found),
         }
-        rows.append({**row, **{metric: data.score(variant, CLEAN, metric) for metric in _JUDGED}})
-    ranked = " or ".join(sorted({words(measure) for measure in data.measures.values()}))
+        rows.append({**row, **{metric: data.score(variant, CLEAN, metric) for metric in judged}})
+    by = " or ".join(sorted({words(measure) for measure in data.measures.values()}))
+    rankings = metrics.metrics_of(*_RANKINGS, least="compared")
+    ranked = {metric: f"{describe_metric(metric)} ({by})" for metric in rankings}
     timing = f"Times: median over the runs; a prediction's is that of 3 batches on {' or '.join(sorted(places))}"
     timing += "; times taken differently are not comparable." if len(places) > 1 else "."
-    return data.table("costs", rows, ranked=ranked, timing=timing)
+    return data.table("costs", rows, ranked, timing=timing)
 
 
 def _cost(cell: FinishedCell) -> Evaluation:
@@ -235,5 +233,5 @@ def _cost(cell: FinishedCell) -> Evaluation:
 
 TABLES: Final[tuple[Callable[[ReportData], Table], ...]] = (
     *(checks, differences, robustness, mask_metrics, false_positives, ranking, measures),
-    *(calibration, calibration_regions, uncertainty_change_table, repetitions, costs),
+    *(calibration, calibration_regions, uncertainty_change, repetitions, costs),
 )

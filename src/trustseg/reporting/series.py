@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.labels import texts_of
+from trustseg.reporting.labels import parts_of, texts_of
 from trustseg.reporting.results import Results
 from trustseg.statistics import Interval
 
@@ -243,7 +243,7 @@ def without(variant: str, said: str) -> str:
         >>> without("evidential, random, fraction=0.25", "fraction"), without("evidential", "evidential")
         ('evidential, random', 'evidential')
     """
-    parts = variant.split(", ")
+    parts = parts_of(variant)
     return ", ".join(part for part in parts if part != said and not part.startswith(f"{said}=")) or variant
 
 

@@ -1,6 +1,7 @@
 """A table of names and intervals, and its four spellings: data frame, CSV, LaTeX, Markdown."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from trustseg.records import is_metric_column
-from trustseg.reporting.labels import HIGHER_IS_BETTER, metric_facts, texts_of
+from trustseg.reporting.labels import describe_metric, metric_of, texts_of
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
 
@@ -20,6 +21,11 @@ Row = Mapping[str, Value]
 
 _GROUPS: Final = ("condition", "eps", "measure", "score", "population", "attribute", "group", "shift")
 
+_BEST: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
+    "higher": max,
+    "lower": min,
+    "zero": partial(min, key=abs),
+}
 _LATEX: Final = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "—": "---"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$"}
@@ -29,23 +35,32 @@ _LATEX: Final = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its key in files, its title on pages, its digits, and whether numbers show a sign."""
+    """One column: its key in files, its title on pages, its digits, whether numbers show a sign, which are better.
+
+    A column that is named after a metric, also as ``robust_METRIC``, takes what is better from its entry.
+    """
 
     key: str
     title: str
     digits: int = 3
     signed: bool = False
+    said: str = ""  # what is better where no metric says so, as in ``MetricFacts``
 
     @property
-    def best(self) -> Callable[[Iterable[float]], float] | None:
-        """Which of several values is best; None where none is."""
-        if "↓" in self.title:
-            return min
-        score = self.key.removeprefix("robust_").removeprefix("worst_")
-        facts = metric_facts(score)[1] if is_metric_column(score) else None
-        if facts and facts.better == "zero":
-            return partial(min, key=abs)
-        return max if score in HIGHER_IS_BETTER or (facts and facts.better == "higher") else None
+    def metric(self) -> str:
+        """The key without the attack it speaks of."""
+        return re.sub("^(robust|worst)_", "", self.key)
+
+    @property
+    def better(self) -> str:
+        """What is better, as in ``MetricFacts``; empty where nothing is."""
+        found = metric_of(self.metric)
+        return self.said or (found[1].facts.better if found else "")
+
+    @property
+    def heading(self) -> str:
+        """The title with a mark where lower is better."""
+        return f"{self.title} ↓" if self.better == "lower" else self.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,7 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table in GitHub's Markdown, ranges in small letters, its caption below."""
-        titles = [_markdown(column.title) for column in self.columns]
+        titles = [_markdown(column.heading) for column in self.columns]
         rule = ["---:" if numeric else "---" for numeric in self.numeric()]
         body = [
             [_markdown(value) + (f" <sub>{_markdown(span)}</sub>" if span else "") for value, span in row]
@@ -108,7 +123,7 @@ class Table:
         line below says so and names the baselines.
         """
         align = "".join("r" if numeric else "l" for numeric in self.numeric())
-        head = " & ".join(_latex(column.title) for column in self.columns)
+        head = " & ".join(_latex(column.heading) for column in self.columns)
         body, best = [], self._best()
         for number, row in enumerate(self.cells()):
             shown = []
@@ -133,11 +148,11 @@ class Table:
         for number, row in enumerate(self.rows):
             alike.setdefault(tuple(row.get(key) for key in _GROUPS), []).append(number)
         for place, column in enumerate(self.columns):
-            for group in alike.values() if column.best else ():
+            for group in alike.values() if column.better else ():
                 values = {number: self.rows[number].get(column.key) for number in group}
                 known = {n: v.value for n, v in values.items() if isinstance(v, Interval) and not math.isnan(v.value)}
-                if column.best and len(known) > 1:
-                    top = round(column.best(known.values()), column.digits)
+                if len(known) > 1:
+                    top = round(_BEST[column.better](known.values()), column.digits)
                     found |= {(n, place) for n, value in known.items() if round(value, column.digits) == top}
         return found
 
@@ -154,7 +169,7 @@ def make_table(key: str, rows: Sequence[Row], titles: Mapping[str, str] | None =
     """Return a table whose columns are the keys of its rows; ``trust`` is left out where no model was checked.
 
     Caption and headings stand in ``tables.yaml`` under the key; ``titles`` are headings that are not known beforehand,
-    and the words fill in the braces of both.
+    and the words fill in the braces of both. A column that is named after a metric, and has no heading, has its label.
     """
     texts: dict[str, Any] = {**texts_of("tables")["*"], **texts_of("tables")[key], **(titles or {})}
     keys = dict.fromkeys(name for row in rows for name in row)
@@ -162,10 +177,14 @@ def make_table(key: str, rows: Sequence[Row], titles: Mapping[str, str] | None =
         keys.pop("trust", None)
     columns = []
     for name in keys:
-        text = texts.get(name, {})
-        about: dict[str, Any] = {"title": text} if isinstance(text, str) else text
-        title = about.get("title", name.replace("_", " ").capitalize()).format(**words)
-        columns.append(Column(name, title, about.get("digits", 3), about.get("signed", False)))
+        plain = Column(name, "")
+        usual = name.replace("_", " ").capitalize()
+        if metric_of(plain.metric) or is_metric_column(name):
+            usual = texts.get(name.removesuffix(plain.metric) + "metric", "{label}")
+        text = texts.get(name, usual)
+        about: dict[str, Any] = {"title": text} if isinstance(text, str) else {"title": usual, **text}
+        title = about["title"].format(label=describe_metric(plain.metric), **words)
+        columns.append(Column(name, title, about.get("digits", 3), about.get("signed", False), about.get("better", "")))
     return Table(key, texts["caption"].format(**words) if rows else "", tuple(columns), tuple(rows))
 
 

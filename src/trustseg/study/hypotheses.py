@@ -10,7 +10,7 @@ from trustseg.config import RunConfig
 from trustseg.config.keys import flattened, known_keys
 from trustseg.config.section import Budget, NameWithOptions, Section, number, sections_of
 from trustseg.config.values import require_value
-from trustseg.entries import name_in, read
+from trustseg.entries import read
 from trustseg.errors import ConfigError, unknown_name
 from trustseg.statistics.comparisons import Claim
 from trustseg.study.grid import INDIFFERENT, REPETITIONS
@@ -18,7 +18,6 @@ from trustseg.yaml_files import read_yaml
 
 __all__ = [
     "FILE",
-    "RANKINGS",
     "Hypothesis",
     "load_hypotheses",
     "other_settings",
@@ -31,9 +30,6 @@ __all__ = [
 FILE: Final = "hypotheses.yaml"
 """Name of the file in a study's folder."""
 
-RANKINGS: Final = ("nause", "aurc", "undetected_harm")
-"""Scores of a test set that a hypothesis may compare, in addition to the metrics of single images."""
-
 
 class Hypothesis(Section):
     """One claim about the difference first - second of a score."""
@@ -43,7 +39,7 @@ class Hypothesis(Section):
     first: dict[str, Any] = Field(min_length=1, description="settings of the first side, dotted key -> value")
     second: dict[str, Any] = Field(min_length=1, description="settings of the second side, the same keys")
     measures: tuple[NameWithOptions, ...] = Field(
-        min_length=1, description="scores compared, each a test of its own: nause, aurc, undetected_harm or a metric"
+        min_length=1, description="metrics compared, each a test of its own, such as dice, nause or undetected_harm"
     )
     condition: str = Field("attacked", description="clean, attacked (the report's headline), or a condition's name")
     eps: Budget | None = Field(None, description="budget of the condition; null: the nearest to the headline's")
@@ -56,12 +52,11 @@ class Hypothesis(Section):
     @field_validator("measures")
     @classmethod
     def _scores_exist(cls, measures: tuple[str, ...]) -> tuple[str, ...]:
-        for measure in set(measures) - {*RANKINGS, "dice", "iou"}:  # the others load torch
-            from trustseg.metrics import METRICS
+        from trustseg.metrics import metrics_of  # loads torch
 
-            if name_in(measure) not in METRICS:
-                raise ValueError(str(unknown_name("score", measure, [*RANKINGS, *METRICS])))
-            read(METRICS, measure, kind="score")
+        known = metrics_of("image", "pixel_ranking", "image_ranking", "calibration", "decision")
+        for measure in measures:
+            read(known, measure, kind="score")
         return measures
 
     @model_validator(mode="after")
