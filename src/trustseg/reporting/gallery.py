@@ -2,7 +2,6 @@
 
 import io
 import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -170,9 +170,6 @@ REFERENCE_COLOUR: Final = "#00d5ff"
 PREDICTED_COLOUR: Final = "#ff5db1"
 _UNSURE: Final = "#ffd400"
 _TILE_INCHES: Final = 1.45
-_GAP_INCHES: Final = 0.05
-_LABEL_INCHES: Final = 0.95
-_LABEL_LETTERS: Final = 16  # of a line that fits beside the pictures
 _TITLE_INCHES: Final = 0.22
 _STACKED: Final = 3  # columns of the pictures of a small screen
 _MAGNIFIED: Final = 10.0
@@ -211,34 +208,20 @@ def _jpeg(figure: Figure, dpi: int) -> bytes:
 def _figure(
     tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None], *, narrow: bool = False
 ) -> Figure:
-    """Return a row of pictures beside the name of each tile; narrow: three columns of them below its name."""
+    """Return a row of pictures below the name of each tile; narrow: three columns of them."""
     columns = _STACKED if narrow else len(titles)
+    lines = math.ceil(len(titles) / columns)
     height, width = tiles[0].layers["image"].shape
-    tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
-    line = tall + _GAP_INCHES + (_TITLE_INCHES if narrow else 0.0)
-    left, label, top = (0.0, _TITLE_INCHES, 0.0) if narrow else (_LABEL_INCHES, 0.0, _TITLE_INCHES)
-    block = label + math.ceil(len(titles) / columns) * line
-    across, down = left + columns * (_TILE_INCHES + _GAP_INCHES), top + len(tiles) * block
-    size = 9 if narrow else 8
-    with mpl.rc_context({"font.size": size, "text.parse_math": False, "pdf.fonttype": 42}):
-        figure = Figure(figsize=(across, down))
-        for row, tile in enumerate(tiles):
-            upper = down - top - row * block
-            axes = []
-            for place, title in enumerate(titles):
-                x = left + (place % columns) * (_TILE_INCHES + _GAP_INCHES)
-                y = upper - label - (place // columns + 1) * line + _GAP_INCHES
-                axis = figure.add_axes((x / across, y / down, _TILE_INCHES / across, tall / down))
+    tall = _TILE_INCHES * min(2.0, max(0.5, height / width)) + _TITLE_INCHES
+    with mpl.rc_context({"font.size": 9 if narrow else 8, "text.parse_math": False, "pdf.fonttype": 42}):
+        figure = Figure((columns * _TILE_INCHES, len(tiles) * (lines * tall + _TITLE_INCHES)), layout="constrained")
+        for tile, block in zip(tiles, figure.subfigures(len(tiles), squeeze=False)[:, 0], strict=True):
+            block.suptitle(tile.variant, x=0.01, ha="left", weight="bold")
+            axes = block.subplots(lines, columns, squeeze=False).ravel()
+            for axis, title in zip(axes, titles, strict=True):
                 axis.set_axis_off()
-                if narrow or row == 0:
-                    axis.set_title(title, fontsize=size, pad=4)
-                axes.append(axis)
+                axis.set_title(title, fontsize="medium", pad=4)
             draw(axes, tile)
-            if narrow:
-                figure.text(0.01, (upper - label / 2) / down, tile.variant, va="center", weight="bold")
-            else:
-                name = "\n".join(textwrap.wrap(tile.variant, _LABEL_LETTERS))
-                figure.text(0.0, (upper - tall / 2) / down, name, va="center", linespacing=1.4)
     return figure
 
 
@@ -254,7 +237,8 @@ def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
     for place in (0, 1, 4):
         draw_contour(axes[place], layers["mask"], REFERENCE_COLOUR)
     for place, prefix, (dice, sent) in zip((1, 4), ("", "adversarial_"), tile.captions(), strict=True):
-        _shade(axes[place], layers[f"{prefix}uncertainty"] > tile.abstained_above)
+        unsure = np.where(layers[f"{prefix}uncertainty"] > tile.abstained_above, 1.0, np.nan)
+        axes[place].imshow(unsure, cmap=ListedColormap([_UNSURE]), alpha=0.6, aspect="auto", interpolation="nearest")
         draw_contour(axes[place], layers[f"{prefix}probability"], PREDICTED_COLOUR)
         found = "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}"
         _note(axes[place], found if sent == "no policy" else f"{found}\nto a human: {sent}")
@@ -278,11 +262,3 @@ def draw_contour(axis: Axes, values: NDArray[np.float32], colour: str) -> None:
     """Draw the border between values up to and above 1/2; none for a map that lies on one side."""
     if min(values.shape) > 1 and values.min() <= 0.5 < values.max():
         axis.contour(values, levels=[0.5], colors=[colour], linewidths=1.1)
-
-
-def _shade(axis: Axes, region: NDArray[np.bool_]) -> None:
-    """Lay a colour over a region."""
-    cover = np.zeros((*region.shape, 4))
-    cover[..., :3] = mpl.colors.to_rgb(_UNSURE)
-    cover[..., 3] = 0.6 * region
-    axis.imshow(cover, aspect="auto", interpolation="nearest")

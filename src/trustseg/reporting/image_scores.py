@@ -15,8 +15,10 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import ArrayLike, NDArray
 
+from trustseg import metrics
 from trustseg.deferral.ranking import AURC, DrawnScore
 from trustseg.metrics import auroc_from_counts
 from trustseg.records import is_metric_column
@@ -89,17 +91,16 @@ def rows_of(results: Results, variant: str, condition: ConditionKey) -> pl.DataF
     With an empty reference mask Dice is 0 or undefined, depending on whether anything was predicted: such an image
     would enter the mean under one condition and leave it under another.
     """
+    overlaps = cs.matches(rf"^(({'|'.join(metrics.metrics_of('image'))})(_native)?|metric_.*)$")
     rows = results.records.filter(pl.col("variant") == variant, at(condition))
-    overlaps = [name for name in rows.columns if name in ("dice", "dice_native", "iou") or is_metric_column(name)]
-    return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in overlaps)
+    return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(overlaps))
 
 
 def per_image(results: Results, variant: str, condition: ConditionKey) -> pl.DataFrame:
     """Return one row per image, sorted by name: the mean of each numeric column over the seeds, null if undefined."""
-    rows = rows_of(results, variant, condition)
-    numeric = [name for name, kind in rows.schema.items() if kind.is_numeric() and name not in {"fold", "seed", "eps"}]
-    means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in numeric]
-    return rows.group_by("image").agg(pl.col("patient").first(), *means).sort("image")
+    numeric = cs.numeric() - cs.by_name("fold", "seed", "eps", require_all=False)
+    rows = rows_of(results, variant, condition).group_by("image")
+    return rows.agg(pl.col("patient").first(), numeric.cast(pl.Float64).fill_nan(None).mean()).sort("image")
 
 
 def mean_of(results: Results, variant: str, condition: ConditionKey, column: str) -> Interval:
@@ -191,13 +192,11 @@ def uncertainty_change(results: Results, variant: str, condition: ConditionKey, 
     ``change`` is its paired mean change, ``share_lower`` the share of images whose uncertainty falls, ``detection`` the
     AUROC of "was attacked": above 1/2 attacked images look less sure than clean ones, below 1/2 surer.
     """
-    clean, attacked = (
-        per_image(results, variant, each).select("image", "patient", column) for each in (CLEAN, condition)
-    )
-    frame = clean.join(attacked, on="image", suffix="_attacked", maintain_order="left").drop_nulls()
-    if not len(frame):
+    found = values_under(results, variant, [CLEAN, condition], pl.col(column))
+    known = ~np.isnan(found.values).any(axis=1)
+    if not known.any():
         return dict.fromkeys(("change", "share_lower", "detection"), UNDEFINED)
-    before, after, patients = numbers(frame, column), numbers(frame, f"{column}_attacked"), patients_of(frame)
+    (before, after), patients = found.values[known].T, found.patients[known]
     lower = np.where(np.isnan(after - before), np.nan, after < before)
     return {
         "change": bootstrap_difference(after, before, patients, draws=results.draws),
