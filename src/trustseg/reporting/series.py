@@ -25,17 +25,11 @@ __all__ = [
     "without",
 ]
 
-# Okabe & Ito's colour-blind-safe palette; a selection keeps its colour in every figure.
-_SELECTION_COLOURS: Final = {
-    "none": "#5b6470",
-    "random": "#E69F00",
-    "uncertain": "#0072B2",
-    "certain": "#CC79A7",
-    "hard": "#009E73",
-}
-_SPARE_COLOURS: Final = ("#D55E00", "#56B4E9", "#B8A000", "#7A4FA3", "#000000")
-_HEAD_DASHES: Final = {"beta": "solid", "bernoulli": "dash"}
-_SPARE_DASHES: Final = ("dot", "dashdot", "longdash")
+# Okabe & Ito's colour-blind-safe palette after a grey; a selection keeps its colour in every figure.
+_COLOURS: Final = (
+    *("#5b6470", "#E69F00", "#0072B2", "#CC79A7", "#009E73"),
+    *("#D55E00", "#56B4E9", "#B8A000", "#7A4FA3", "#000000"),
+)
 _SHADES: Final = (0.0, 0.45, -0.45, 0.7, -0.7)  # of variants that differ in neither selection nor head
 # The names of dashes and symbols in Plotly -> those in Matplotlib, and how the legend of a page draws them.
 DASHES: Final[Mapping[str, tuple[Any, str]]] = {
@@ -211,9 +205,11 @@ def curve(
 
 def looks(results: Results) -> dict[str, Look]:
     """Return how each variant is drawn in every figure."""
+    from trustseg.selection import SELECTIONS  # loads torch
+
     first = {variant: results.cells_of(variant)[0] for variant in results.variants}
-    colours = _assign([cell.selection for cell in first.values()], _SELECTION_COLOURS, _SPARE_COLOURS)
-    dashes = _assign([cell.head for cell in first.values()], _HEAD_DASHES, _SPARE_DASHES)
+    colours = _assign(["none", *SELECTIONS, *(cell.selection for cell in first.values())], _COLOURS)
+    dashes = _assign(["beta", "bernoulli", *results.heads], [*DASHES])
     symbols = list(SYMBOLS)
     found: dict[str, Look] = {}
     for variant, cell in first.items():
@@ -247,6 +243,5 @@ def without(variant: str, said: str) -> str:
     return ", ".join(part for part in parts if part != said and not part.startswith(f"{said}=")) or variant
 
 
-def _assign(names: list[str], fixed: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
-    others = [name for name in dict.fromkeys(names) if name not in fixed]
-    return dict(fixed) | {name: spare[place % len(spare)] for place, name in enumerate(others)}
+def _assign(names: Iterable[str], values: Sequence[str]) -> dict[str, str]:
+    return {name: values[place % len(values)] for place, name in enumerate(dict.fromkeys(names))}
