@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from trustseg import metrics
-from trustseg.deferral.ranking import auroc_of_failures, by_blocks, grouped, normalised_aurc
+from trustseg.deferral.ranking import auroc_of_failures, by_blocks, normalised_aurc
 from trustseg.reporting.image_scores import (
     Floats,
     ImageScores,
@@ -132,17 +133,12 @@ def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: 
     known, other = (frame.drop_nulls(column).filter(pl.col(column).is_finite()) for frame in (clean, elsewhere))
     if not len(known) or not len(other):
         return {}
-    runs = sorted(set(known["cell"]) & set(other["cell"]))
-    places = [[np.flatnonzero(frame["cell"].to_numpy() == run) for frame in (known, other)] for run in runs]
+    parts = [_blocks(known, other, column, run) for run in sorted(set(known["cell"]) & set(other["cell"]))]
 
     def statistic_of(score: RankingScore) -> Callable[[Floats, Floats], Floats]:
         def statistic(times: Floats, other_times: Floats) -> Floats:
-            values = []
-            for rows, other_rows in places:
-                scores = np.concatenate([numbers(known, column)[rows], numbers(other, column)[other_rows]])
-                drawn = np.hstack([times[:, rows], other_times[:, other_rows]])
-                positive = np.arange(len(scores)) >= len(rows)
-                values.append(score(grouped(drawn, scores), grouped(drawn * positive, scores)))
+            blocks = [(times @ first, other_times @ second) for first, second in parts]
+            values = [score(negative + positive, positive) for negative, positive in blocks]
             return np.asarray(np.mean(values, axis=0), np.float64)
 
         return statistic
@@ -152,3 +148,14 @@ def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: 
         name: bootstrap_contrast(statistic_of(metric), *patients, draws=results.draws)
         for name, metric in metrics.metrics_of("detection").items()
     }
+
+
+def _blocks(known: pl.DataFrame, other: pl.DataFrame, column: str, run: str) -> tuple[sparse.csr_array, ...]:
+    """Return which rows of a run lie in which of K blocks of equal scores, in rising order, (N, K) of each sample."""
+    values = np.unique(pl.concat([frame.filter(cell=run)[column] for frame in (known, other)]))
+    found = []
+    for frame in (known, other):
+        rows = np.flatnonzero(frame["cell"].to_numpy() == run)
+        places = np.searchsorted(values, frame[column].to_numpy()[rows])
+        found.append(sparse.csr_array((np.ones(len(rows)), (rows, places)), shape=(len(frame), len(values))))
+    return tuple(found)
