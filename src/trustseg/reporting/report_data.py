@@ -106,17 +106,19 @@ class ReportData:
     def _score(self, variant: str, condition: ConditionKey, metric: str, measure: str) -> Interval:
         place, column = (self.results, variant, condition), self.all_columns.get(variant, {}).get(measure)
         _, entry = metric_of(metric) or ("", None)
-        match entry and entry.facts.kind:
+        if entry is None or entry.facts.kind == "image":
+            return mean_of(*place, metric)
+        match entry.facts.kind:
             case "pooled":
                 known = per_image(*place).drop_nulls("mask_px")  # the others have no reference
                 return pooled_of(known, entry, draws=self.draws)
-            case "image_ranking" | "pixel_ranking" if column is None:
-                return UNDEFINED
-            case "image_ranking":
-                return ranking_of(read_scores(*place, column), by_blocks(entry), draws=self.draws)
-            case "pixel_ranking" | "calibration":
+            case "calibration":
                 return estimate(pixel_table(*place, measure, entry), draws=self.draws)
-        return mean_of(*place, metric)
+            case "image_ranking" if column is not None:
+                return ranking_of(read_scores(*place, column), by_blocks(entry), draws=self.draws)
+            case "pixel_ranking" if column is not None:
+                return estimate(pixel_table(*place, measure, entry), draws=self.draws)
+        return UNDEFINED
 
     def trust(self, variant: str, condition: ConditionKey | None = None) -> str | None:
         """Return what the checks of gradient masking take from a number under attack, for a table."""

@@ -92,7 +92,7 @@ def mask_metrics(data: ReportData) -> Iterator[Row]:
     for variant in data.results.variants:
         for condition in data.evaluated(variant, data.compared if columns else ()):
             means = {name: mean_of(data.results, variant, condition, name) for name in columns}
-            yield {"variant": variant, "condition": describe_condition(condition)} | means
+            yield {"variant": variant, "condition": describe_condition(condition), **means}
 
 
 @tabulated
