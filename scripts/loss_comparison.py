@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import roc_auc_score
 
-from trustseg.metrics import nause_from_counts
-from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking
+from trustseg.metrics import METRICS
+from trustseg.reporting.pixel_scores import estimate, pixel_table
 from trustseg.reporting.results import Results, load_results
 from trustseg.statistics import Interval, bootstrap_mean
 
@@ -44,10 +44,10 @@ def row(results: Results, variant: str, *, draws: int) -> dict[str, object]:
     scores: dict[str, object] = {"data_term": values["loss.beta"], "kl_weight": values["loss.kl_weight"]}
     intervals: dict[str, Interval] = {
         "dice": bootstrap_mean(clean["dice"], clean["patient"], draws=draws),
-        "ece": estimate(pixel_calibration(results, variant, CLEAN), draws=draws),
+        "ece": estimate(pixel_table(results, variant, CLEAN, METRICS["ece"]), draws=draws),
     }
     for measure in MEASURES:
-        table = pixel_ranking(results, variant, CLEAN, measure, score=nause_from_counts)
+        table = pixel_table(results, variant, CLEAN, METRICS["nause"], measure=measure)
         intervals[f"nause_{measure}"] = estimate(table, draws=draws)
     for name, interval in intervals.items():
         scores |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

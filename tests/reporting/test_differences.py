@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from tests.reporting.given import EVIDENTIAL, PGD, deferring_run, some_records, with_records
 
-from trustseg.metrics import metrics_of, nause_from_counts
+from trustseg.metrics import METRICS, metrics_of
 from trustseg.reporting.differences import Side, paired_difference
 from trustseg.reporting.image_scores import numbers, per_image, ranking_of, read_scores
-from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking
+from trustseg.reporting.pixel_scores import estimate, pixel_table
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.statistics import bootstrap_difference
@@ -44,11 +44,11 @@ def _aurc(results: Results, side: Side) -> float:
 
 
 def _calibration(results: Results, side: Side) -> float:
-    return estimate(pixel_calibration(results, side.variant, PGD), draws=1).value
+    return estimate(pixel_table(results, side.variant, PGD, METRICS["ece"]), draws=1).value
 
 
 def _nause(results: Results, side: Side) -> float:
-    return estimate(pixel_ranking(results, side.variant, PGD, side.measure, score=nause_from_counts), draws=1).value
+    return estimate(pixel_table(results, side.variant, PGD, METRICS["nause"], measure=side.measure), draws=1).value
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import torch
 from tests.reporting.given import CLEAN, EVIDENTIAL, bare_results, one_run, with_records
 
 from trustseg.metrics import (
+    METRICS,
     aurc_from_counts,
     ause,
-    ause_from_counts,
     calibration_error_from_counts,
     dice_terms,
     iou_terms,
@@ -27,9 +27,7 @@ from trustseg.reporting.pixel_scores import (
     estimate,
     merge_bins,
     minority_of,
-    pixel_calibration,
-    pixel_ranking,
-    squared_error_ranking,
+    pixel_table,
 )
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results, load_results
@@ -40,7 +38,7 @@ NAN = math.nan
 
 
 def _brier(results: Results, measure: str) -> PatientTable:
-    return squared_error_ranking(results, EVIDENTIAL, CLEAN, measure, score=ause_from_counts)
+    return pixel_table(results, EVIDENTIAL, CLEAN, METRICS["ause_brier"], measure=measure)
 
 
 def test_seeds_are_averaged_per_image_and_undefined_is_left_out() -> None:
@@ -199,7 +197,7 @@ def test_pixel_ranking_is_the_mean_over_seeds_of_the_whole_test_set(study: Path)
         frame = histograms_of([cell for cell in cells if cell.seed == seed], CLEAN, "vacuity")
         sums = frame.group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
         expected.append(float(nause_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy())))
-    table = pixel_ranking(results, EVIDENTIAL, CLEAN, "vacuity", score=nause_from_counts)
+    table = pixel_table(results, EVIDENTIAL, CLEAN, METRICS["nause"], measure="vacuity")
     found = estimate(table, draws=50)
     assert found.value == pytest.approx(float(np.mean(expected)), abs=1e-4)
     assert found.patients == 20
@@ -230,7 +228,7 @@ def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:
         frame = calibration_of([cell for cell in results.cells_of(EVIDENTIAL) if cell.seed == seed], CLEAN)
         sums = frame.group_by("bin").agg(pl.exclude("patient", "bin", "seed").sum()).sort("bin").drop("bin")
         expected.append(float(calibration_error_from_counts(torch.from_numpy(sums.cast(pl.Float64).to_numpy()))))
-    found = estimate(pixel_calibration(results, EVIDENTIAL, CLEAN), draws=5)
+    found = estimate(pixel_table(results, EVIDENTIAL, CLEAN, METRICS["ece"]), draws=5)
     assert found.value == pytest.approx(float(np.mean(expected)), rel=1e-12)
 
 
@@ -241,7 +239,7 @@ def test_calibration_error_by_hand(tmp_path: Path) -> None:
     frame = pl.DataFrame(sums).with_columns(condition=pl.lit("clean"), eps=pl.lit(0.0), patient=pl.lit("p"))
     results = load_results(folder)
     frame.write_parquet(results.cells[0].folder / "calibration.parquet")
-    table = pixel_calibration(results, EVIDENTIAL, CLEAN)
+    table = pixel_table(results, EVIDENTIAL, CLEAN, METRICS["ece"])
     assert estimate(table, draws=5).value == pytest.approx(0.4)
 
 
@@ -297,7 +295,7 @@ def test_what_was_not_kept_is_undefined(tmp_path: Path) -> None:
     results = load_results(folder)
     for measure in ("dissonance", "vacuity"):
         assert np.isnan(estimate(_brier(results, measure), draws=5).value)
-    lacking = pixel_ranking(results, EVIDENTIAL, CLEAN, "dissonance", score=ause_from_counts)
+    lacking = pixel_table(results, EVIDENTIAL, CLEAN, METRICS["ause"], measure="dissonance")
     assert np.isnan(estimate(lacking, draws=5).value)
 
 

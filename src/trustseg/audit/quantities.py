@@ -14,11 +14,11 @@ from trustseg.audit.repeats import APPROXIMATE
 from trustseg.deferral import apply_policy
 from trustseg.deferral.ranking import DrawnScore, auroc_of_failures, by_blocks
 from trustseg.entries import Entry
-from trustseg.metrics import MetricFacts, metrics_of
+from trustseg.metrics import METRICS, MetricFacts, metrics_of
 from trustseg.records import metric_column, score_column
 from trustseg.reporting.image_scores import UNDEFINED, numbers, patients_of, pooled_of
 from trustseg.reporting.labels import CLEAN, ConditionKey
-from trustseg.reporting.pixel_scores import pixel_calibration
+from trustseg.reporting.pixel_scores import pixel_table
 from trustseg.statistics import (
     Interval,
     bootstrap_counts,
@@ -126,7 +126,8 @@ def dice_drop(selected: Selected) -> Interval:
 def _calibration_in(selected: Selected, *, region: str) -> Interval:
     """Return the expected calibration error of the foreground probability in a region of the images."""
     evidence = selected.evidence
-    table = pixel_calibration(evidence.results(selected.condition), evidence.name, selected.condition, region=region)
+    results, ece = evidence.results(selected.condition), METRICS["ece"]
+    table = pixel_table(results, evidence.name, selected.condition, ece, region=region)
     if not table.patients:
         return UNDEFINED
     patients = np.asarray(table.patients)

@@ -252,7 +252,7 @@ def _of_pixels(results: Results, first: Side, second: Side, condition: Condition
     shared: list[str] = []
     for seed in sorted(seeds[0] & seeds[1]):
         only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
-        tables = [pixel_table(only, side.variant, condition, side.measure, metric) for side in (first, second)]
+        tables = [pixel_table(only, side.variant, condition, metric, measure=side.measure) for side in (first, second)]
         held = sorted(set(tables[0].patients) & set(tables[1].patients))
         if not held or (shared and held != shared):  # seeds that tested other patients are not comparable
             continue

@@ -95,8 +95,8 @@ def describe_variant(variant: str, *, head: str, selection: str) -> str:
         'classical, no adversarial training'
         >>> describe_variant("beta, random, fraction=0.25", head="beta", selection="random")
         'evidential, random selection, fraction=0.25'
-        >>> describe_variant("beta, beta=type_ii_likelihood", head="beta", selection="random")
-        'evidential, beta=type-II likelihood'
+        >>> describe_variant("beta, region=tversky(alpha=0.2, beta=0.8)", head="beta", selection="random")
+        'evidential, region=Tversky (alpha = 0.2, beta = 0.8)'
     """
     from trustseg.config.names import label_of
 

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from trustseg.entries import Entry
-from trustseg.metrics import BINS, bin_values, calibration_error_from_counts
+from trustseg.metrics import BINS, bin_values
 from trustseg.reporting.cell_tables import calibration_of, histograms_of
-from trustseg.reporting.image_scores import UNDEFINED, Floats, RankingScore
+from trustseg.reporting.cells import FinishedCell
+from trustseg.reporting.image_scores import UNDEFINED, Floats
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.results import Results
 from trustseg.statistics import Interval, bootstrap_rows
@@ -27,10 +28,7 @@ __all__ = [
     "estimate",
     "merge_bins",
     "minority_of",
-    "pixel_calibration",
-    "pixel_ranking",
     "pixel_table",
-    "squared_error_ranking",
 ]
 
 _PARTS: Final = 500
@@ -54,45 +52,46 @@ def estimate(table: PatientTable, *, draws: int) -> Interval:
 
 
 def pixel_table(
-    results: Results, variant: str, condition: ConditionKey, measure: str, metric: "Entry[Any, MetricFacts]"
+    results: Results,
+    variant: str,
+    condition: ConditionKey,
+    metric: "Entry[Any, MetricFacts]",
+    *,
+    measure: str = "",
+    region: str = "whole",
 ) -> PatientTable:
-    """Return the patient table of a metric of pixels; what calibration is does not depend on the measure."""
-    if metric.facts.kind == "calibration":
-        return pixel_calibration(results, variant, condition, score=metric)
-    table = squared_error_ranking if metric.facts.error == "brier" else pixel_ranking
-    return table(results, variant, condition, measure, score=metric)
+    """Return the patient table of a metric of pixels, averaged over the seeds; no patients where it was not measured.
 
-
-def pixel_ranking(
-    results: Results, variant: str, condition: ConditionKey, measure: str, *, score: RankingScore
-) -> PatientTable:
-    """Return the patient table of a ranking score (AUSE, nAUSE) of the pixels, averaged over the seeds.
-
-    Neighbouring bins are merged to about 1000, none holding more than 1/500 of the pixels or of the errors unless it
-    was one bin before.
-    """
-    frame = histograms_of(results.cells_of(variant), condition, measure)
-    patients, sums = _patient_sums(merge_bins(frame), ("count", "wrong"))
-    return _table(patients, sums, lambda parts: score(parts[:, :, 0], parts[:, :, 1]))
-
-
-def squared_error_ranking(
-    results: Results, variant: str, condition: ConditionKey, measure: str, *, score: Callable[..., Floats]
-) -> PatientTable:
-    """Return the patient table of a ranking score of squared errors (p - y)^2 (AUSE-Brier), averaged over the seeds.
-
-    The score takes the blocks of the oracle, too, whose order follows from the entropy or the variance, which one of
-    must have been stored; without, there are no patients.
+    A ranking is by the measure. Neighbouring bins are merged to about 1000, none holding more than 1/500 of the pixels
+    or of the errors unless it was one bin before. Calibration is of the ``"whole"`` image, the ``"boundary"`` band or
+    the reference ``"foreground"``.
     """
     cells = results.cells_of(variant)
+    if metric.facts.kind == "calibration":
+        frame = calibration_of(cells, condition, region)
+        patients, sums = _patient_sums(frame, ("count", "sum_probability", "sum_reference"))
+        return _table(patients, sums, lambda parts: metric(np.moveaxis(parts, 2, -1)))
+    frame = histograms_of(cells, condition, measure)
+    if metric.facts.error == "brier":
+        return _squared_errors(cells, condition, frame, metric)
+    patients, sums = _patient_sums(merge_bins(frame), ("count", "wrong"))
+    return _table(patients, sums, lambda parts: metric(parts[:, :, 0], parts[:, :, 1]))
+
+
+def _squared_errors(
+    cells: Sequence[FinishedCell], condition: ConditionKey, frame: pl.DataFrame, metric: "Entry[Any, MetricFacts]"
+) -> PatientTable:
+    """Return the patient table of a ranking of squared errors (p - y)^2.
+
+    The order of the oracle follows from the entropy or the variance, which one of must have been stored; without, there
+    are no patients.
+    """
     stored = ((name, histograms_of(cells, condition, name)) for name in _INVERTIBLE)
     known, ordered = next(((name, found) for name, found in stored if found.height), ("", pl.DataFrame()))
-    frame = histograms_of(cells, condition, measure)
     if not known or frame.is_empty():
         return PatientTable([], np.zeros((0, 0)), lambda drawn: drawn[:, 0])
-    best = _oracle_blocks(ordered, measure=known)
     patients, table = _patient_sums(merge_bins(frame, error="brier"), ("count", "brier"))
-    _, oracle = _patient_sums(merge_bins(best, error="brier"), ("count", "brier"))
+    _, oracle = _patient_sums(merge_bins(_oracle_blocks(ordered, measure=known), error="brier"), ("count", "brier"))
     sizes = [math.prod(part.shape[1:]) for part in (table, oracle)]
 
     def statistic(drawn: Floats) -> Floats:
@@ -100,8 +99,8 @@ def squared_error_ranking(
         least = drawn[:, sizes[0] :].reshape(-1, *oracle.shape[1:])
         total, rebuilt = own[:, :, 1].sum(-1), least[:, :, 1].sum(-1)
         scale = np.divide(total, rebuilt, out=np.zeros_like(total), where=rebuilt > 0)  # a bin's middle is not its mean
-        oracle_errors = scale[..., None] * least[:, :, 1]
-        scores = score(own[:, :, 0], own[:, :, 1], oracle=(least[:, :, 0], oracle_errors))
+        best = {"oracle": (least[:, :, 0], scale[..., None] * least[:, :, 1])} if metric.takes("oracle") else {}
+        scores = metric(own[:, :, 0], own[:, :, 1], **best)
         return np.asarray(scores.mean(-1), np.float64)
 
     rows = [part.reshape(len(patients), size) for part, size in zip((table, oracle), sizes, strict=True)]
@@ -123,24 +122,6 @@ def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame
         "bin", part=pl.struct(*(p.alias(str(i)) for i, p in enumerate(parts))).rle_id().cast(pl.Int32)
     )
     return histogram.join(merged, on="bin", how="left").with_columns(bin=pl.col("part")).drop("part")
-
-
-def pixel_calibration(
-    results: Results,
-    variant: str,
-    condition: ConditionKey,
-    *,
-    region: str = "whole",
-    score: Callable[[Floats], Floats] = calibration_error_from_counts,
-) -> PatientTable:
-    """Return the patient table of a calibration error of the foreground probability, averaged over the seeds.
-
-    The region is the ``"whole"`` image, the ``"boundary"`` band or the reference ``"foreground"``; no patients where
-    it was not evaluated.
-    """
-    frame = calibration_of(results.cells_of(variant), condition, region)
-    patients, sums = _patient_sums(frame, ("count", "sum_probability", "sum_reference"))
-    return _table(patients, sums, lambda parts: score(np.moveaxis(parts, 2, -1)))
 
 
 def _table(patients: list[str], sums: Floats, score: Callable[[Floats], Floats]) -> PatientTable:

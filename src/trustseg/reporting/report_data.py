@@ -112,12 +112,12 @@ class ReportData:
             case "pooled":
                 known = per_image(*place).drop_nulls("mask_px")  # the others have no reference
                 return pooled_of(known, entry, draws=self.draws)
-            case "calibration":
-                return estimate(pixel_table(*place, measure, entry), draws=self.draws)
             case "image_ranking" if column is not None:
                 return ranking_of(read_scores(*place, column), by_blocks(entry), draws=self.draws)
+            case "calibration":
+                return estimate(pixel_table(*place, entry), draws=self.draws)
             case "pixel_ranking" if column is not None:
-                return estimate(pixel_table(*place, measure, entry), draws=self.draws)
+                return estimate(pixel_table(*place, entry, measure=measure), draws=self.draws)
         return UNDEFINED
 
     def trust(self, variant: str, condition: ConditionKey | None = None) -> str | None:

@@ -27,7 +27,7 @@ from trustseg.reporting.labels import (
     describe_metric,
     words,
 )
-from trustseg.reporting.pixel_scores import estimate, pixel_calibration
+from trustseg.reporting.pixel_scores import estimate, pixel_table
 from trustseg.reporting.report_data import ReportData, tabulated
 from trustseg.reporting.tables import Row, Table
 from trustseg.run_files import Evaluation, read_checked
@@ -140,9 +140,10 @@ def calibration(data: ReportData) -> Iterator[Row]:
 @tabulated
 def calibration_regions(data: ReportData) -> Iterator[Row]:
     """Yield the positive-class calibration error of each region, clean and attacked; no row for old tables."""
+    ece = metrics.METRICS["ece"]
     for variant in data.results.variants:
         for condition in data.compared:
-            tables = {region: pixel_calibration(data.results, variant, condition, region=region) for region in REGIONS}
+            tables = {region: pixel_table(data.results, variant, condition, ece, region=region) for region in REGIONS}
             if tables["boundary"].patients:
                 errors = {region: estimate(table, draws=data.draws) for region, table in tables.items()}
                 yield {"variant": variant, "condition": describe_condition(condition), **errors}
