@@ -14,7 +14,7 @@ from trustseg import metrics
 from trustseg.reporting.differences import Difference
 from trustseg.reporting.labels import CLEAN, describe_condition, describe_metric, words
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.tables import Column, Table, Value, interval_text
+from trustseg.reporting.tables import Table, Value, interval_text
 
 __all__ = [
     "basis",
@@ -95,19 +95,15 @@ def first_screen(data: ReportData) -> tuple[Table, Table]:
 
 def compact(data: ReportData) -> Table:
     """Return the summary in few columns, for a README: overlap, and the compared scores of pixels."""
+    found, pixels = summary(data), metrics.metrics_of("pixel_ranking", least="compared")
     measures = " or ".join(sorted({words(measure) for measure in data.measures.values()}))
-    titles = {"variant": "Variant"}
-    for metric, entry in metrics.metrics_of("image", "pooled", least="summary").items():
-        if entry.facts.kind == "pooled" or entry.facts.shown == "compared":
-            titles[metric] = f"{entry.label} clean (per image)" if entry.facts.kind == "image" else entry.label
-    attacked = zip(_ATTACKED, data.conditions[1:], strict=False)
-    titles |= {key: f"Dice {describe_condition(condition)}" for key, condition in attacked}
-    titles |= {"trust": "Numbers under attack"} if data.checks else {}
-    for metric, entry in metrics.metrics_of("pixel_ranking", "calibration", least="compared").items():
-        by = f" ({measures})" if measures and entry.facts.kind == "pixel_ranking" else ""
-        titles[metric] = f"{entry.label}{by}"
-    columns = tuple(Column(key, title) for key, title in titles.items())
-    return replace(summary(data), title=basis(data), columns=columns)
+    titles = {name: f"{entry.label} ({measures})" if measures else entry.label for name, entry in pixels.items()}
+    overlaps = (*metrics.metrics_of("image", least="compared"), *metrics.metrics_of("pooled", least="summary"))
+    calibration = metrics.metrics_of("calibration", least="compared")
+    under = {key.removesuffix("_under"): name for key, name in found.constants.items()}
+    table = data.table("compact", found.rows, titles, **under)
+    table = table.only(["variant", *overlaps, *_ATTACKED, "trust", *pixels, *calibration], title=basis(data))
+    return replace(table, key=found.key, constants=found.constants)
 
 
 def basis(data: ReportData) -> str:

@@ -1,15 +1,14 @@
 """Robustness: area under the curve of each attack, the worst case by size of the target, and what robustness costs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from trustseg import metrics
-from trustseg.entries import Entry
 from trustseg.reporting.charts import head_curve, head_panels
 from trustseg.reporting.checks import marked
 from trustseg.reporting.image_scores import (
@@ -36,9 +35,6 @@ from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import SYMBOLS, Chart, Line, Panel, chart
 from trustseg.reporting.tables import Row, Table, Value, interval_text
 from trustseg.statistics import Interval
-
-if TYPE_CHECKING:
-    from trustseg.metrics import MetricFacts
 
 __all__ = [
     "area_table",
@@ -208,12 +204,13 @@ def strongest(data: ReportData) -> ConditionKey | None:
 def trade_off_table(data: ReportData) -> Table:
     """Return one row per variant: Dice clean and under the strongest attack, the ranking of errors clean."""
     attacked = strongest(data)
+    ranked = metrics.metrics_of("pixel_ranking", least="compared")
     rows = [
         {
             "variant": variant,
             "dice": data.score(variant, CLEAN, "dice"),
             "robust_dice": data.score(variant, attacked, "dice"),
-            **{metric: data.score(variant, CLEAN, metric) for metric in _judged()},
+            **{metric: data.score(variant, CLEAN, metric) for metric in ranked},
             "trust": data.trust(variant),
         }
         for variant in data.results.variants
@@ -222,17 +219,13 @@ def trade_off_table(data: ReportData) -> Table:
     return data.table("trade_off", rows, attacked=describe_condition(attacked) if attacked else "")
 
 
-def _judged() -> "Mapping[str, Entry[Any, MetricFacts]]":
-    """Return the rankings of pixels that variants are compared by."""
-    return metrics.metrics_of("pixel_ranking", least="compared")
-
-
 def trade_off_chart(data: ReportData, table: Table) -> Chart:
     """Return robust Dice against the other scores of the table: one point per variant."""
     under = next((column.title for column in table.columns if column.key == "robust_dice"), "Dice, attacked")
     panels = []
-    ranked = {name: f"{describe_metric(name)}, clean{_LESS[each.facts.better]}" for name, each in _judged().items()}
-    for key, label in {"dice": "Dice, clean", **ranked}.items():
+    ranked = metrics.metrics_of("pixel_ranking", least="compared").items()
+    labels = {name: f"{describe_metric(name)}, clean{_LESS[entry.facts.better]}" for name, entry in ranked}
+    for key, label in {"dice": "Dice, clean", **labels}.items():
         lines: list[Line] = []
         for row in table.rows:
             across, up = row[key], row["robust_dice"]
