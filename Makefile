@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ORACLE := .venv-oracle
 SITE := .venv-docs
-PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0" "monai>=1.5,<2"
+PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0" "monai>=1.5,<2" "nrtk[headless]>=1.1,<2" "maite>=0.10,<0.11"
 LINTED := src tests scripts benchmarks examples docs container
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md CITATION.cff .github Makefile Containerfile experiments/
 PORTABLE := $(BIN)/python -m pytest -q tests/attacks tests/art

@@ -183,12 +183,15 @@ def test_half_precision_and_resampling_change_decisions_on_the_edge() -> None:
 
 
 def test_at_most_two_ways_of_a_kind_come_first() -> None:
-    def way(kind: Literal["shift", "attack"], level: float) -> Break:
-        drop = Interval(0.2, 0.1, 0.3, 5, 5)
+    def way(kind: Literal["shift", "attack"], level: float, fall: float = 0.2) -> Break:
+        drop = Interval(fall, fall - 0.1, fall + 0.1, 5, 5)
         return Break((f"{kind}{level}", 0.0), kind, f"{kind}{level}", level, drop, 0.5, "case")
 
     breaks = [way("shift", 0.2), way("shift", 0.4), way("shift", 0.6), way("attack", 1.0)]
     assert [each.condition[0] for each in ways_to_break(breaks)] == ["shift0.2", "shift0.4", "attack1.0"]
+    harmless = [way("attack", 0.1, 0.004), way("attack", 0.2, 0.0)]
+    assert ways_to_break([*harmless, *breaks[:1]]) == breaks[:1]
+    assert ways_to_break(harmless) == harmless[:1]
 
 
 def test_the_shipped_schema_is_that_of_the_document() -> None:

@@ -18,6 +18,7 @@ __all__ = ["BROKEN", "Break", "first_breaks", "ways_to_break", "worst_cases"]
 BROKEN: Final = 0.1  # fall of the mean Dice from which a change is said to break a model
 _MOST: Final = 3
 _OF_A_KIND: Final = 2
+_VISIBLE: Final = 0.005  # a fall of the mean Dice that two digits show
 _LARGEST_EPS: Final = 8 / 255
 
 
@@ -78,8 +79,12 @@ def first_breaks(evidence: Evidence, *, draws: int = 2000) -> list[Break]:
 
 
 def ways_to_break(breaks: list[Break]) -> list[Break]:
-    """Return the three changes to show: those that break at the mildest level, at most two of a kind if others do."""
+    """Return up to three changes to show: those that break at the mildest level, at most two of a kind if others do.
+
+    Those that lower the mean Dice by less than two digits show are left out, unless there is no other.
+    """
     order = sorted(breaks, key=lambda each: (not each.breaks, each.level if each.breaks else 0, -each.drop.value))
+    order = [each for each in order if each.drop.value >= _VISIBLE] or order[:1]
     first: list[Break] = []
     for each in order:
         if len(first) < _MOST and sum(other.kind == each.kind for other in first) < _OF_A_KIND:

@@ -191,7 +191,9 @@ def _of_callable(source: object, opened: _Opened) -> Subject:
     model = as_belief_model(given)
     pack = opened(size=given.size, channels=given.channels)
     gradients = bool(getattr(source, "gradients", isinstance(source, nn.Module)))
-    facts = (f"A callable from Python that returns beliefs, {given.size} px, {given.channels} channel(s).",)
+    facts = (
+        f"A callable from Python that returns beliefs, {given.size} px, {'grey' if given.channels == 1 else 'colour'}.",
+    )
     return Subject(name, pack, facts, hash_of_model(model), model, gradients=gradients)
 
 

@@ -175,19 +175,20 @@ def save_figure(figure: Figure, path: Path) -> bytes:
 
 
 def _draw(chart: Chart) -> Figure:
-    rows = -(-len(chart.panels) // chart.columns)
+    columns = max(1, min(chart.columns, len(chart.panels)))
+    rows = -(-len(chart.panels) // columns)
     height = (1.5 if chart.small else 2.9) * rows
     if chart.horizontal:
         height = max(2.6, 0.42 * max(len(panel.y_ticks) for panel in chart.panels) + 0.9)
     names = chart.legend
     longest = max(map(len, names), default=0)
-    abreast = 1 if chart.columns == 1 else 3 if longest < 30 else 2
-    width = max(3.6 * chart.columns if chart.columns < 3 else 9.6, 0.08 * longest * abreast)
+    abreast = 1 if columns == 1 else 3 if longest < 30 else 2
+    width = max(3.6 * columns if columns < 3 else 9.6, 0.08 * longest * abreast)
     size = width, height + 0.3 + 0.2 * -(-len(names) // abreast)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     shared = chart.horizontal or chart.small
-    axes = figure.subplots(rows, chart.columns, squeeze=False, sharex=chart.small, sharey=shared).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=chart.small, sharey=shared).ravel()
     handles: dict[str, Line2D] = {}
     for axis, panel in zip(axes, chart.panels, strict=False):
         for line in panel.lines:
