@@ -145,7 +145,7 @@ def trustseg_figures(model: nn.Module, scene: Scene) -> Figures:
     import trustseg
 
     options = trustseg.audit.ModelOptions(size=64, conventions={"output": "logit", "scale": 1, "mean": 0})
-    found = trustseg.audit(
+    found = trustseg.audit(  # type: ignore[operator]  # a module that can be called
         model, scene.folder, split="test", options=options, budget="2min", folder=scene.folder.parent / "audit"
     )
     return {f"{each.text}:": each.interval.value for each in found.verdicts}
