@@ -149,6 +149,21 @@ def test_masks_and_predictions_without_foreground_are_named_in_the_verdict_card(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_policy_that_can_send_nothing_says_why_and_another_threshold_is_offered(tmp_path: Path) -> None:
+    """A third of the predictions are empty, so that their scores are all 1, and at most a fifth may be sent."""
+    pack = pack_of_shifts([2] * 20)
+    maps = {name: values * (1 - 0.02 * row) * (row % 3 > 0) for row, (name, values) in enumerate(maps_of(pack).items())}
+    found = audit(maps, pack, [Requirement(metric="undetected_failures", at_most=0.1)], folder=tmp_path, draws=50)
+    policy, *others = found.document.trust
+    assert (policy.threshold, policy.scores["review_rate"].value) == (1.0, 0.0)
+    assert "share the highest score" in found.verdicts[0].reason
+    thresholds = [point.threshold for point in (policy, *others)]
+    assert len(thresholds) == len(set(thresholds)) > 2
+    offered = next(point.threshold for point in others if point.scores["review_rate"].value)
+    assert f"is above <strong>{offered:.4g}</strong>" in found.page.read_text()
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_budget_counts_what_was_spent_before_the_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     budgets: list[float] = []
 

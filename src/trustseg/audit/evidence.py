@@ -9,7 +9,7 @@ import polars as pl
 
 from trustseg.deferral import Policy
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.image_scores import size_limits
+from trustseg.reporting.image_scores import numbers, size_limits
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.results import Results, results_of_one
 
@@ -40,6 +40,23 @@ class Evidence:
     def name(self) -> str:
         """Return the name of the model."""
         return self.clean.cells[0].id
+
+    @property
+    def idle(self) -> str:
+        """Return why the policy sends no unchanged image to a human; empty if it sends some, or there is no policy."""
+        clean = self.rows(CLEAN).drop_nulls("mask_px")
+        if self.policy is None or self.policy.review(numbers(clean, self.policy.column)).any():
+            return ""
+        fitted = numbers(clean.filter(pl.col("patient").is_in(list(self.fitted_on))), self.policy.column)
+        tied = int((fitted == fitted.max()).sum())
+        why = f"the {self.policy.patients} patients it was fitted on are too few"
+        if tied > 1:
+            why = (
+                f"{tied} of the {len(fitted)} images it was fitted on share the highest score, so it would have to "
+                f"send all of them, and it may send at most {100 * self.policy.at_most:g} % after a correction for "
+                f"{self.policy.patients} patients"
+            )
+        return f"the deferral policy sends no image to a human: {why}"
 
     def results(self, condition: ConditionKey) -> Results:
         """Return the results that hold a condition."""

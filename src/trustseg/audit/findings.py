@@ -40,8 +40,14 @@ class Findings:
     verdicts: tuple[Verdict, ...]  # on the requirements, in their order
     metrics: Mapping[str, tuple[str, Interval]]  # quantity of unchanged images -> its label and value
     breaks: Sequence[Break]  # the mildest level of each change, and whether it breaks the model
-    # what the deferral policy achieves, then what other thresholds do; empty without a policy
+    # what the deferral policy achieves, then what other thresholds do, each once; empty without a policy
     points: Sequence[OperatingPoint]
+
+    @property
+    def useful(self) -> OperatingPoint | None:
+        """Return the point that sends the fewest images to a human, but some."""
+        some = [point for point in self.points if point.scores["review_rate"].value > 0]
+        return min(some, key=lambda point: point.scores["review_rate"].value, default=None)
 
 
 def findings_of(
@@ -75,7 +81,10 @@ def _points(evidence: Evidence, draws: int) -> list[OperatingPoint]:
         return []
     fitted = numbers(clean.filter(own), policy.column)
     thresholds = {math.nan: policy.threshold, 0.0: math.inf}
-    thresholds |= {share: float(np.quantile(fitted, 1 - share, method="higher")) for share in _SHARES}
+    for share in _SHARES:
+        threshold = float(np.quantile(fitted, 1 - share, method="higher"))
+        if threshold not in thresholds.values():  # scores may be tied
+            thresholds[share] = threshold
     found = []
     for aimed, threshold in thresholds.items():
         decided = apply_policy(replace(policy, threshold=threshold), rows)

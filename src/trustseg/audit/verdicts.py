@@ -171,7 +171,8 @@ def _under(
         outcome = "met" if interval.high <= bound else "not met" if interval.low > bound else "not shown"
     reason = "the interval holds the bound: more patients are needed" if outcome == "not shown" else ""
     warning = interval.warning if interval.low < interval.high else ""  # what does not vary is not doubtful
-    return Verdict(requirement, outcome, interval, where, "; ".join(filter(None, (reason, warning))))
+    idle = evidence.idle if key == CLEAN and "policy" in QUANTITIES[requirement.metric].facts.needs else ""
+    return Verdict(requirement, outcome, interval, where, "; ".join(filter(None, (reason, idle, warning))))
 
 
 def _margin(verdict: Verdict) -> float:

@@ -98,7 +98,7 @@ def write_audit(
     tables, charts = contents_of(evidence, findings, has_probability=subject.has_probability, draws=draws)
     shown = _pictures(subject, evidence, findings.breaks, plan) if pictures else []
     write_json(folder / "audit.json", document.model_dump(mode="json"))
-    _write_page(folder, document, findings, shown, tables=tables, charts=charts)
+    _write_page(folder, document, findings, shown, idle=evidence.idle, tables=tables, charts=charts)
 
 
 def _write_page(
@@ -107,6 +107,7 @@ def _write_page(
     findings: Findings,
     pictures: Sequence[_Picture],
     *,
+    idle: str,
     tables: Mapping[str, Table],
     charts: Mapping[str, Chart],
 ) -> None:
@@ -127,7 +128,8 @@ def _write_page(
             counts={name: sum(each.outcome == name for each in verdicts) for name in ("met", "not met", "not shown")},
             figures=figures,
             pictures=pictures,
-            point=findings.points[0] if findings.points else None,
+            point=findings.useful if idle else findings.points[0] if findings.points else None,
+            idle=idle,
             score=f"one minus the {words(SCORE[1])}",
             tier=_TIERS[document.model.tier],
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
