@@ -44,7 +44,7 @@ def test_a_full_folder_is_refused_before_torch_is_loaded(tmp_path: Path) -> None
     (tmp_path / "full" / "notes.txt").touch()
     code = (
         "import sys\nfrom trustseg.cli import main\n"
-        f"sys.argv = ['trustseg', 'predict', 'nowhere', 'nowhere', '-o', {str(tmp_path / 'full')!r}]\n"
+        f"sys.argv = ['trustseg', 'predict', 'nowhere', '.', '-o', {str(tmp_path / 'full')!r}]\n"
         "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -145,7 +145,7 @@ def test_every_name_is_taken(command: Command, model: Path) -> None:
     (folder / "=1+1.png").unlink()
     done(command("predict", model, folder, "-o", out, "--overwrite"))
     assert {file.name for file in (out / "masks").iterdir()} == set(ODD[:-1]) - {"=1+1.png"}
-    assert r"no\x1b[2Jmodel" in refusal(command("predict", "no\x1b[2Jmodel", "\nimages"))
+    assert r"no\x1b[2Jmodel" in refusal(command("predict", "no\x1b[2Jmodel", folder))
 
 
 @pytest.mark.slow

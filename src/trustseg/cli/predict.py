@@ -18,7 +18,7 @@ from trustseg.cli.options import (
     Uncalibrated,
     output_option,
 )
-from trustseg.errors import ConfigError
+from trustseg.errors import ConfigError, MissingFileError
 
 if TYPE_CHECKING:
     from trustseg.data.intensity import IntensityScale
@@ -84,6 +84,8 @@ def predict(
     if segment is not None and not dicom:
         raise ConfigError("--segment names what DICOM objects show; remove it, or --no-dicom")
     folder = output or Path("predictions")
+    if images is not None and not images.exists():
+        raise MissingFileError(f"no image or folder '{images}'; check the path")
     if watch is None:
         require_empty(folder, overwrite=overwrite)
     choices = Choices(measure, aggregation, policy, control, noise_seeds, uncalibrated)
@@ -140,10 +142,11 @@ def with_model(model: Path, choices: Choices) -> _Ready:
         if not isinstance(policy, CertifiedPolicy):
             raise ConfigError("noise can only be repeated for a certified policy; give it, or leave --noise-seeds out")
         draws = recorded_draws(choices.noise_seeds, noise=policy.noise)
+    loaded = load_model(model, uncalibrated=choices.uncalibrated)
     reading = reading_of(model)
     run = partial(
         run_prediction,
-        load_model(model, uncalibrated=choices.uncalibrated),
+        loaded,
         measure=measure,
         aggregation=aggregation,
         policy=policy,

@@ -72,6 +72,6 @@ def doctor() -> None:
 
     findings = list(diagnose())
     rows = [(finding.check, finding.state, finding.found, finding.advice) for finding in findings]
-    print_table(("check", "state", "found", "what to do"), rows, width=160)
+    print_table(("check", "state", "found", "what to do"), rows, width=100)
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(2)

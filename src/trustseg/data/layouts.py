@@ -21,7 +21,7 @@ from trustseg.data.manifest import manifest
 from trustseg.data.patients import with_one_spelling
 from trustseg.entries import Entry
 from trustseg.errors import DataError, MissingFileError, MissingPackageError
-from trustseg.text import first_of
+from trustseg.text import first_of, plural
 
 __all__ = ["LAYOUTS", "fetch_qata", "find_cases", "qata", "uniquely_named", "usable_cases"]
 
@@ -108,9 +108,9 @@ def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     if listing.problems:
         raise DataError(f"{listing.problems[0].message}; list all problems with: trustseg data check {path}")
     if unpaired := [*listing.unpaired_images, *listing.unpaired_masks]:
-        images, masks = len(listing.unpaired_images), len(listing.unpaired_masks)
+        images, masks = plural(len(listing.unpaired_images), "image"), plural(len(listing.unpaired_masks), "mask")
         raise DataError(
-            f"{path} has {images} images without a mask and {masks} masks without an image, such as {unpaired[0]}; "
+            f"{path} has {images} without a mask and {masks} without an image, such as {unpaired[0]}; "
             f"list them all with: trustseg data check {path}"
         )
     return listing
