@@ -20,7 +20,7 @@ from trustseg.metrics.ranking import augrc_from_counts, aurc_from_counts, ause_f
 from trustseg.metrics.robustness import undetected_harm
 from trustseg.metrics.surface import hausdorff_95, surface_dice
 
-__all__ = ["METRICS", "MetricFacts", "metrics_of"]
+__all__ = ["METRICS", "Kind", "MetricFacts", "metrics_of"]
 
 Kind = Literal["image", "pooled", "pixel_ranking", "image_ranking", "calibration", "detection", "decision"]
 Shown = Literal["table", "summary", "compared"]  # each in the places of the former, too
