@@ -108,6 +108,21 @@ def test_predictions_of_the_model_give_its_numbers(found: Audit, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_function_of_images_is_audited_as_the_readme_does(found: Audit, tmp_path: Path) -> None:
+    asked = ASKED[:1]
+    audited = audit(
+        lambda images: 100 * (images - 0.5),
+        pack_of_shifts([2] * 6, controls=2),
+        asked,
+        folder=tmp_path,
+        budget=0.01,
+        draws=50,
+    )
+    assert audited.document.model.tier == 2
+    assert audited.document.metrics["dice"] == found.document.metrics["dice"]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_without_masks_only_stability_is_judged(tmp_path: Path) -> None:
     pack = pack_of_shifts([0] * 3, masks=False)
     asked = [Requirement(metric="agreement", at_least=1.0, condition="rotation@1"), ASKED[1]]

@@ -80,7 +80,7 @@ def audit(
 
     Args:
         model: a file or folder, ``package.module:function``, a folder of predictions, a mapping from names of cases to
-            probability maps, an ``nn.Module``, or a callable from images to beliefs with size, channels and name.
+            probability maps, an ``nn.Module``, or a function from images to logits, probabilities or beliefs.
         data: a folder of images and masks, a manifest or a pack.
         requirements: a YAML file, or a list; None takes those that are shipped, as far as this audit can test them.
         folder: where everything is written.

@@ -16,6 +16,7 @@ from tests.models.foreign import networks
 from tests.models.foreign.networks import Red
 from torch import nn
 
+from trustseg.beliefs import Bernoulli
 from trustseg.errors import ModelError
 from trustseg.models.foreign import Conventions, ForeignModel, ForeignNetwork, find_conventions, open_model
 
@@ -144,6 +145,31 @@ def test_a_segformer_is_read_with_what_it_says_of_its_input(tmp_path: Path) -> N
         logits = own(pixel_values=(images - 0.5) / 0.2).logits
         expected = nn.functional.interpolate(logits[:, 1:] - logits[:, :1], size=(64, 64), mode="bilinear")
         torch.testing.assert_close(model(images).log_odds, expected, atol=1e-5, rtol=1e-5)
+
+
+def stopped(images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = networks.Red()(images)
+    return found
+
+
+def test_functions_of_images_are_networks_with_gradients_where_torch_can_differentiate_them() -> None:
+    red = networks.Red()
+    images = networks.images(2)
+    for function, form in (
+        (lambda images: red(images), "logit"),
+        (lambda images: red(images).sigmoid(), "probability"),
+        (lambda images: Bernoulli(red(images)), "logit"),
+    ):
+        model = ForeignModel(open_model(function), Conventions(form))  # type: ignore[arg-type]  # one of OutputForm
+        networks.check_same(lambda given, model=model: model(given).log_odds, images, red)
+        assert gradient(model, images).abs().sum() > 0
+    network = open_model(stopped)
+    assert (network.facts.name, network.facts.channels, network.gradients) == ("stopped", 3, False)
+    assert "No gradients" in network.facts.notes[-1]
+    pointwise = open_model(lambda images: 100 * (images - 0.5))
+    assert pointwise.facts.channels == 1
+    assert pointwise.facts.digest != open_model(lambda images: 100 * (images - 0.6)).facts.digest
 
 
 def of_monai() -> nn.Module:

@@ -5,6 +5,7 @@ import importlib
 import io
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -14,13 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from trustseg.beliefs import Belief
 from trustseg.errors import MissingFileError, MissingPackageError, ModelError
 from trustseg.files import read_json
 from trustseg.models.architectures import check_encoder
 from trustseg.models.foreign.network import Facts, ForeignNetwork, SelectedOutput, first_line, noise, probe, select
 from trustseg.models.foreign.stripping import strip_module
 
-__all__ = ["of_module", "open_folder", "open_function", "open_script", "with_weights"]
+__all__ = ["of_function", "of_module", "open_folder", "open_function", "open_script", "with_weights"]
 
 
 def of_module(module: nn.Module, facts: Facts, *, output: str | int | None) -> ForeignNetwork:
@@ -34,6 +36,44 @@ def of_module(module: nn.Module, facts: Facts, *, output: str | int | None) -> F
         inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2)
         bare, activation = strip_module(whole, inputs)
     return ForeignNetwork(facts, bare.requires_grad_(False), activation=activation)
+
+
+class _Function(nn.Module):
+    """A function as a module; of a belief it returns the log-odds."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, inputs: Tensor) -> Any:  # noqa: ANN401 - whatever the function returns
+        found = self.function(inputs)
+        return found.log_odds if isinstance(found, Belief) else found
+
+
+def of_function(function: Callable[[Tensor], Any], *, output: str | int | None) -> ForeignNetwork:
+    """Return the network of a function from images to logits, probabilities or beliefs."""
+    name = str(getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__))
+    module = _Function(function)
+    facts = Facts(name, "a function from Python", "", channels=1 if _is_pointwise(module) else None)
+    network = of_module(module, facts, output=output)
+    inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2).requires_grad_()
+    facts.digest = hashlib.sha256(network(inputs.detach()).detach().numpy().tobytes()).hexdigest()
+    facts.notes.append("Its hash is that of its output for noise.")
+    try:
+        torch.autograd.grad(network(inputs).sum(), inputs)
+    except Exception as error:  # somebody's function may fail in any way
+        facts.notes.append(f"No gradients: torch cannot differentiate it ({first_line(error)}).")
+        return ForeignNetwork(facts, None, predict=network)
+    return network
+
+
+def _is_pointwise(function: Callable[[Tensor], Any]) -> bool:
+    """Return whether a function returns one map for each channel of its input, so that grey images fit it best."""
+    try:
+        with torch.no_grad():
+            return all(function(noise(channels, 64)).shape[1] == channels for channels in (1, 3))
+    except Exception:  # as above
+        return False
 
 
 def open_script(path: Path, *, output: str | int | None) -> ForeignNetwork:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trustseg.errors import MissingFileError, ModelError
 from trustseg.models.foreign.exported import open_export
-from trustseg.models.foreign.modules import open_folder, open_function, open_script, with_weights
+from trustseg.models.foreign.modules import of_function, open_folder, open_function, open_script, with_weights
 from trustseg.models.foreign.network import Facts, ForeignNetwork, probe, select
 from trustseg.models.foreign.onnx_files import open_onnx
 
@@ -31,7 +31,8 @@ def open_model(
     Args:
         source: ``model.onnx``, ``model.pt2``, a TorchScript file (``.pt``, ``.ts``, ``.torchscript``),
             ``package.module:function``, a folder (of segmentation_models.pytorch or a SegFormer), an
-            ``nn.Module``, or an object with MAITE's protocol of segmentation.
+            ``nn.Module``, a function from images to logits, probabilities or beliefs, or an object with MAITE's
+            protocol of segmentation.
         weights: state dict for a function or module.
         trust_code: whether code that comes with the model may run: TorchScript, a function.
         output: name or number of the output, where the network returns several.
@@ -45,6 +46,8 @@ def open_model(
         source = copy.deepcopy(source)  # the caller's keeps its mode and its gradients
         return with_weights(source, Facts(type(source).__name__, "a torch module", ""), weights, output=output)
     if not isinstance(source, str | Path):
+        if callable(source) and not hasattr(source, "metadata"):
+            return of_function(source, output=output)
         return _maite(source, output)
     path = Path(source)
     if not path.exists() and ":" in str(source) and "/" not in str(source):
@@ -91,7 +94,8 @@ def _maite(model: Any, output: str | int | None) -> ForeignNetwork:  # noqa: ANN
     metadata = getattr(model, "metadata", None)
     if not callable(model) or not isinstance(metadata, dict) or "id" not in metadata:
         raise ModelError(
-            f"a {type(model).__name__} is no model: give an nn.Module or an object of MAITE's protocol with an id"
+            f"a {type(model).__name__} is no model: give an nn.Module, a function from images to logits, or an object "
+            "of MAITE's protocol with an id"
         )
     name = str(metadata["id"])
 
