@@ -93,12 +93,8 @@ def test_the_bound_holds_over_every_choice_of_the_new_patient(at_most: float, ad
         rates = []
         for new in range(6):
             rest = [number for number in range(6) if number != new]
-            control = fit_false_negative_control(
-                *([values[number] for number in rest] for values in (maps, masks)),
-                rest,
-                at_most=at_most,
-                adaptive=adaptive,
-            )
+            known = [maps[number] for number in rest], [masks[number] for number in rest]
+            control = fit_false_negative_control(*known, rest, at_most=at_most, adaptive=adaptive)
             table = apply_false_negative_control(control, [maps[new]], [masks[new]], [new])
             rates.append(float(table["false_negative_rate"][0]))
         assert np.mean(rates) <= at_most + 1e-12
