@@ -8,7 +8,8 @@ import pytest
 from tests.cli.conftest import Command, done, one_sentence, refusal
 from tests.deferral.records import records_of
 
-from trustseg.deferral import load_policy
+from trustseg.deferral import NONE, load_policy
+from trustseg.evaluation.applied_policy import guarantee_of
 
 APPLY = ("defer", "apply", "policy.json")
 FEW = ("--draws", "5")
@@ -33,7 +34,7 @@ def guarantees(folder: str, table: str = "deferral") -> set[str]:
 def test_fit_and_apply(command: Command) -> None:
     write("run/evaluation-validation", rising(49))
     found = done(command("defer", "fit", "run", "--target", "review_rate", "--at-most", "0.2"))
-    assert "at most 0.2 are expected to be reviewed" in found
+    assert "At most 20 % of a new patient's images are expected to be reviewed" in found
     assert "void under attack or shift" in found
     assert load_policy(Path("policy.json")).threshold == pytest.approx(0.40)
     assert "review where entropy (soft_dice_confidence) > 0.4; policy: policy.json" in found.splitlines()
@@ -155,6 +156,12 @@ def test_defined_outcomes_of_hard_cases(command: Command) -> None:
     write("three", records_of([0.1, 0.2, 0.3]))
     first, second, *_, last = done(command("defer", "fit", "three")).splitlines()
     assert (first[:19], second[:12], last) == ("Nothing is reviewed", "NO GUARANTEE", "policy: policy.json")
+    write("new", rising(20, start=100))
+    found = done(command(*APPLY, "new", *FEW))
+    assert "NO GUARANTEE" in found
+    assert not any(words in found for words in ("applies", "void", "not tested", "next:"))
+    assert guarantees("new") == guarantees("new", "decisions") == {NONE}
+    assert guarantee_of(load_policy(Path("policy.json")), [0.1] * 20, pytest.fail) == NONE
     assert "at least 14 are needed" in done(command("defer", "fit", "three", "--target", "risk"))
     assert "undefined" in done(command(*APPLY, "three", *FEW))  # the risk of the kept, of whom there are none
     write("equal", records_of([0.3] * 30, [0.1] * 30))

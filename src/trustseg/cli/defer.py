@@ -13,6 +13,8 @@ from trustseg.cli.options import Aggregation, Draws, Measure, Tau, output_option
 if TYPE_CHECKING:
     import polars as pl
 
+    from trustseg.deferral.exchangeability import Exchangeability
+
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Fit and apply deferral policies: which images a human should review.")
@@ -73,7 +75,7 @@ def fit(
         say(limits_of(policy))
         score = f"{measure} ({aggregation}) > {policy.threshold:.6g}"
         say(f"{f'review where {score}; ' if math.isfinite(policy.threshold) else ''}policy: {place}")
-        if policy.threshold < math.inf and (home := home_of_records(file)) is not None:
+        if policy.fitted and (home := home_of_records(file)) is not None:
             say(f"next: trustseg defer apply {place} {home}, then trustseg predict {home} IMAGES --policy {place}")
 
 
@@ -139,7 +141,7 @@ def apply(
 ) -> None:
     """Apply a policy to every condition; writes deferral.csv (rates) and decisions.csv (one row per image)."""
     from trustseg.cli.progress import progress_of
-    from trustseg.deferral import VOID, apply_policy, check_model, load_policy
+    from trustseg.deferral import apply_policy, check_model, load_policy
     from trustseg.deferral.exchangeability import compared_decisions
     from trustseg.deferral.policy import NEEDED, in_group
     from trustseg.records import model_of, read_records
@@ -161,6 +163,17 @@ def apply(
     _print_scores(scores)
     say(frozen.statement)
     say(limits_of(frozen))
+    if frozen.fitted:
+        _say_whom_it_covers(scores, applied, difference)
+    say(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
+    if frozen.fitted and (home := home_of_records(file)) is not None:
+        say(f"next: trustseg predict {home} IMAGES --policy {policy}, trustseg report {home}")
+
+
+def _say_whom_it_covers(scores: "pl.DataFrame", applied: "pl.DataFrame", found: "Exchangeability | None") -> None:
+    """Say for which conditions and patients a guarantee is void, and how new patients compare."""
+    from trustseg.deferral import VOID
+
     void = scores.filter(scores["guarantee"] == VOID)["condition"].unique(maintain_order=True).to_list()
     if void:
         say(f"guarantee void for: {', '.join(void)}")
@@ -170,13 +183,10 @@ def apply(
             f"{seen} of {clean['patient'].n_unique()} clean patients are calibration or training patients; apply the "
             "policy to others"
         )
-    if difference is None:
+    if found is None:
         say("whether these patients differ from those of calibration was not tested: none is new, or the policy is old")
     else:
-        say(difference.statement())
-    say(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
-    if (home := home_of_records(file)) is not None:
-        say(f"next: trustseg predict {home} IMAGES --policy {policy}, trustseg report {home}")
+        say(found.statement())
 
 
 def _print_scores(scores: "pl.DataFrame") -> None:
@@ -185,8 +195,7 @@ def _print_scores(scores: "pl.DataFrame") -> None:
         found = {row["score"]: row for row in group.iter_rows(named=True)}
         shares = [_with_ends(found[name]["value"], found[name]["low"], found[name]["high"]) for name in _SHARES]
         row = found["coverage"]
-        promise = "void" if row["guarantee"] == "void" else "applies"
-        lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(row["images"]), *shares, promise])
+        lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(row["images"]), *shares, row["guarantee"]])
     header = ("condition", "eps x 255", "images", *(name.replace("_", " ") for name in _SHARES), "guarantee")
     print_table(header, lines, width=200)
 

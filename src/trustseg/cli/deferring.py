@@ -1,6 +1,5 @@
 """What the commands of deferral share: scores, images and records that they read, and where guarantees end."""
 
-import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,17 +36,17 @@ def limits_of(policy: "Policy | CertifiedPolicy") -> str:
     """Return where the guarantee of a policy holds, or that there is none as it could not be fitted."""
     from trustseg.deferral import CertifiedPolicy
 
+    if not policy.fitted:
+        return (
+            "NO GUARANTEE: this policy could not be fitted and sends no image to a human, however unsure the model is. "
+            "Fit it on more patients, or with a larger --at-most."
+        )
     if isinstance(policy, CertifiedPolicy):
         return (
             "The guarantee holds for new patients like those of the calibration split. It is void for other "
             "populations, under shifts and larger changes, and if an image is handed in again until it is kept."
         )
-    if policy.threshold < math.inf:
-        return ONLY_CLEAN
-    return (
-        "NO GUARANTEE: this policy could not be fitted and sends no image to a human, however unsure the model is. Fit "
-        "it on more patients, or with a larger --at-most."
-    )
+    return ONLY_CLEAN
 
 
 def score_of(

@@ -36,7 +36,7 @@ def export(
     The file takes images (B, C, H, W), C = 1 or 3, and returns mask, probability, uncertainty, score and, with a
     policy, review. Research use only.
     """
-    from trustseg.cli.deferring import score_of
+    from trustseg.cli.deferring import limits_of, score_of
     from trustseg.deferral import CertifiedPolicy
     from trustseg.deferral.policy_files import load_any_policy
     from trustseg.export import export_model
@@ -66,6 +66,8 @@ def export(
     )
     say(f"score: {aggregation} of {measure}")
     say("no output review: give a policy by --policy" if frozen is None else frozen.statement)
+    if frozen is not None:
+        say(limits_of(frozen))
     if frozen is not None and precision != "fp32":
         say(f"The policy was fitted in full precision: with {precision} its promise does not hold to the letter.")
     say(f"largest difference of any output from the model on noise: {written.difference:.1e}")

@@ -115,12 +115,13 @@ class Choices(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """A model that is ready to predict: how, from which grey scale, of what, and under which promises."""
+    """A model ready to predict: how, from which grey scale, of what, what is promised, and if a policy was fitted."""
 
     run: Callable[..., Path]
     scale: "IntensityScale | None"
     target: Callable[[], str | None]
     promises: list[str]
+    fitted: bool
 
 
 def with_model(model: Path, choices: Choices) -> _Ready:
@@ -162,7 +163,7 @@ def with_model(model: Path, choices: Choices) -> _Ready:
     def target() -> str | None:
         return None if (data := data_of_run(model)) is None else data.target
 
-    return _Ready(run, None if reading is None else reading.scale, target, promises)
+    return _Ready(run, None if reading is None else reading.scale, target, promises, policy is None or policy.fitted)
 
 
 def _with_file(file: Path, choices: Choices) -> _Ready:
@@ -178,7 +179,8 @@ def _with_file(file: Path, choices: Choices) -> _Ready:
     exported = open_exported(file)
     promises = [] if exported.policy is None else [exported.policy.statement, limits_of(exported.policy)]
     about = exported.description
-    return _Ready(partial(predict_exported, exported), about.scale, lambda: about.target, promises)
+    fitted = exported.policy is None or exported.policy.fitted
+    return _Ready(partial(predict_exported, exported), about.scale, lambda: about.target, promises, fitted)
 
 
 def _predict_folder(
@@ -203,8 +205,9 @@ def _predict_folder(
     lines.append(f"scores: {table}")
     rows = read_csv(table, as_text=True)
     if "review" in rows.columns:
-        lines.append(f"for review: {(rows['review'] == 'yes').sum()} of {len(rows)} images")
-    if ready.promises:
+        why = "" if ready.fitted else ", as the policy could not be fitted"
+        lines.append(f"for review: {(rows['review'] == 'yes').sum()} of {len(rows)} images{why}")
+    if ready.promises and ready.fitted:
         found = (folder / path_from(folder, next(iter(files)))).is_file()
         place = "" if found else f" --images {images if images.is_dir() else images.parent}"
         lines.append(f"next: trustseg review {table.parent}{place}")

@@ -92,6 +92,8 @@ def _scores_in(outbox: Path) -> list[float]:
 
 def _words(row: Mapping[str, str]) -> str:
     """Return what a row of a table of predictions says of its image, in a few words."""
+    from trustseg.deferral import NONE, VOID
+
     review = {"yes": "review, ", "no": "no review, "}.get(row.get("review", ""), "")
-    guarantee = {"void": ", guarantee void", "in doubt": ", guarantee in doubt"}.get(row.get("guarantee", ""), "")
+    guarantee = f", guarantee {found}" if (found := row.get("guarantee")) in (VOID, NONE, "in doubt") else ""
     return f"{review}uncertainty {float(row['uncertainty']):.4g}{guarantee}"

@@ -24,12 +24,13 @@ from trustseg.deferral.conformal import (
     save_control,
 )
 from trustseg.deferral.fitting import TARGETS, fit_policy
-from trustseg.deferral.policy import HOLDS, VOID, Policy, apply_policy, check_model
+from trustseg.deferral.policy import HOLDS, NONE, VOID, Policy, apply_policy, check_model
 from trustseg.deferral.policy_files import load_any_policy, load_certified_policy, load_policy, save_policy
 from trustseg.deferral.ranking import compare_scores
 
 __all__ = [
     "HOLDS",
+    "NONE",
     "TARGETS",
     "VOID",
     "CertifiedPolicy",

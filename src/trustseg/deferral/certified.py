@@ -184,6 +184,11 @@ class CertifiedPolicy:
         return score_column(self.measure, self.aggregation)
 
     @property
+    def fitted(self) -> bool:
+        """Always true: none is written for too few patients, see ``require_patients``."""
+        return True
+
+    @property
     def statement(self) -> str:
         """The guarantee, in words."""
         sure = "" if self.delta is None else f", with confidence {1 - self.delta:.3g},"

@@ -73,7 +73,7 @@ class Exchangeability(NamedTuple):
 
     def statement(self, condition: str = "") -> str:
         """Return what was found, and what follows for an ordinary policy; ``condition`` as in ``finding``."""
-        follows = ": the guarantee is void." if self.differs else ". That proves no exchangeability."
+        follows = ": the guarantee is void." if self.differs else ". This does not prove that they are exchangeable."
         return f"{self.finding(condition)}{follows}"
 
 

@@ -180,7 +180,7 @@ def _fit_review_rate(images: CalibrationImages, /, *, at_most: float, tau: float
     within = above + 1 <= at_most * (patients + 1) + SLACK
     return Fit(
         float(candidates[within.argmax()]),
-        f"Of a new patient's images at most {at_most:.3g} are expected to be reviewed (mean over patients, "
+        f"At most {100 * at_most:.3g} % of a new patient's images are expected to be reviewed (mean over patients, "
         f"{plural(patients, 'patient')} for calibration).",
     )
 

@@ -18,6 +18,7 @@ from trustseg.text import patient_key
 __all__ = [
     "HOLDS",
     "NEEDED",
+    "NONE",
     "VOID",
     "Policy",
     "Target",
@@ -33,8 +34,9 @@ __all__ = [
 _KEYS: Final = (patient_key, str.casefold, str)  # the last two of older policies
 Target = Literal["review_rate", "risk", "missed_lesions"]
 
-HOLDS: Final = "clean, exchangeable with calibration split"
+HOLDS: Final = "applies"
 VOID: Final = "void"
+NONE: Final = "none: policy not fitted"
 
 NEEDED: Final = ("image", "patient", "condition", "eps", "dice", "mask_px")
 """Columns of a record table that deferral reads, besides the score."""
@@ -84,6 +86,11 @@ class Policy:
         """The column of a record table that holds the score."""
         return score_column(self.measure, self.aggregation)
 
+    @property
+    def fitted(self) -> bool:
+        """False if there were too few patients to fit it: then no image is reviewed, and nothing is promised."""
+        return self.threshold < math.inf
+
     def review(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """Return which images go to a human (N,), from their scores (N,); a NaN score always does."""
         return reviewed(scores, self.threshold)
@@ -98,7 +105,8 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     """Return records (a row per image and condition) with the columns ``review`` (bool) and ``guarantee``.
 
     The guarantee is ``HOLDS`` for clean images and ``VOID`` under every other condition, for each patient that the
-    policy was fitted on, and in rows whose column ``split`` says train. Images outside the policy's ``group`` are
+    policy was fitted on, and in rows whose column ``split`` says train; of a policy that could not be fitted it is
+    ``NONE``. Images outside the policy's ``group`` are
     reviewed, without a guarantee. Each new patient is exchangeable with the calibration patients on its own, so that
     others in the table do not matter; a rate over a table keeps the guarantee only if every row does.
 
@@ -112,7 +120,7 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
         ...     "eps": [0.0, 0.1], "dice": [0.9, 0.1], "mask_px": [5, 5], "predicted_px": [5, 5],
         ...     "u_entropy_mean": [0.2, 0.3]})
         >>> apply_policy(policy, records)["review", "guarantee"].rows()
-        [(False, 'clean, exchangeable with calibration split'), (True, 'void')]
+        [(False, 'applies'), (True, 'void')]
     """
     check_records(records, policy.column)
     clean = pl.col("condition") == "clean"
@@ -126,7 +134,9 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
         holds &= pl.col("split").ne_missing("train")
     return records.with_columns(
         (~inside | pl.Series(policy.review(scores_of(records, policy.column)))).alias("review"),
-        pl.when(holds).then(pl.lit(HOLDS)).otherwise(pl.lit(VOID)).alias("guarantee"),
+        pl.when(holds).then(pl.lit(HOLDS)).otherwise(pl.lit(VOID)).alias("guarantee")
+        if policy.fitted
+        else pl.lit(NONE).alias("guarantee"),
     )
 
 

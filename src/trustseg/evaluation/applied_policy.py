@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from trustseg.deferral import VOID, CertifiedPolicy, FalseNegativeControl, Policy, check_model
+from trustseg.deferral import NONE, VOID, CertifiedPolicy, FalseNegativeControl, Policy, check_model
 from trustseg.deferral.certified import check_certified
 from trustseg.deferral.exchangeability import compared_scores, differs_by_now
 from trustseg.errors import ConfigError
@@ -45,9 +45,11 @@ def guarantee_of(
     """Return whether images look like those of calibration, for the table, and note how they compare.
 
     A certified policy covers changes within its radius, which may show in the scores: there a difference leaves the
-    guarantee in doubt, elsewhere it is void. With ``arrived``, scores of the images before these in order of arrival,
-    all are tested in that order, and only a difference is noted.
+    guarantee in doubt, elsewhere it is void; a policy that could not be fitted has ``NONE``. With ``arrived``,
+    scores of the images before these in order of arrival, all are tested in that order, and only a difference is noted.
     """
+    if not policy.fitted:
+        return NONE
     alone = "if each image is of another patient"
     if arrived is None:
         found = compared_scores(policy.reference_scores, scores)
@@ -62,5 +64,5 @@ def guarantee_of(
         unless = "unless changes within the radius explain it, " if certified else ""
         note(f"{finding}: {unless}the guarantee is void.")
     elif note is not None and arrived is None:
-        note(f"{finding}. That proves no exchangeability.")
+        note(f"{finding}. This does not prove that they are exchangeable.")
     return "no difference found" if not differs else "in doubt" if certified else VOID

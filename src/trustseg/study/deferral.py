@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trustseg.deferral import HOLDS, VOID, Policy
+from trustseg.deferral import HOLDS, Policy
 from trustseg.progress import ProgressCallback
 from trustseg.statistics import Interval, bootstrap_ratio
 
@@ -68,7 +68,7 @@ def score_decisions(
         size = {"images": len(group), "patients": group["patient"].n_unique()}
         facts = {
             "operating_points": group[policy.column].n_unique(),
-            "guarantee": HOLDS if (group["guarantee"] == HOLDS).all() else VOID,
+            "guarantee": next((each for each in group["guarantee"] if each != HOLDS), HOLDS),
         }
         for name, found in intervals_of(group, tau=policy.tau, draws=draws, seed=seed).items():
             ends = {"value": found.value, "low": found.low, "high": found.high}
