@@ -142,10 +142,10 @@ def torch_uncertainty_figures(model: nn.Module, scene: Scene) -> Figures:
 
 def trustseg_figures(model: nn.Module, scene: Scene) -> Figures:
     """Audit the model against the requirements that are shipped."""
-    import trustseg
+    from trustseg.audit import ModelOptions, audit
 
-    options = trustseg.audit.ModelOptions(size=64, conventions={"output": "logit", "scale": 1, "mean": 0})
-    found = trustseg.audit(  # type: ignore[operator]  # a module that can be called
+    options = ModelOptions(size=64, conventions={"output": "logit", "scale": 1, "mean": 0})
+    found = audit(
         model, scene.folder, split="test", options=options, budget="2min", folder=scene.folder.parent / "audit"
     )
     return {f"{each.text}:": each.interval.value for each in found.verdicts}
