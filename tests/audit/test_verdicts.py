@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.audit.given import maps_of, pack_of_shifts
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ from trustseg.audit.quantities import QUANTITIES, Selected
 from trustseg.audit.requirements import default_requirements
 from trustseg.audit.subject import open_subject
 from trustseg.audit.verdicts import describe, judge, require_known, why_not
-from trustseg.errors import ConfigError, DataError, TrustsegError, UnknownNameError
+from trustseg.errors import ConfigError, DataError, QuestionError, TrustsegError, UnknownNameError
 from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.labels import CLEAN
 
@@ -168,6 +170,24 @@ def test_a_model_that_returns_labels_has_no_probability_to_judge() -> None:
     subject = open_subject(Labels(), pack_of_shifts([0, 0]), ModelOptions())
     assert subject.tier == 1
     assert not subject.has_probability
+
+
+def bright_at_32_pixels(images: Tensor) -> Tensor:
+    return 100 * (images - 0.5) if images.shape[-1] == 32 else images - 20.5
+
+
+def test_the_size_of_every_image_is_tried_where_nothing_is_found_at_224(tmp_path: Path) -> None:
+    pack = pack_of_shifts([0, 0, 1])
+    for kind, arrays in (("images", pack.images), ("masks", 255 * pack.masks)):
+        (tmp_path / kind).mkdir()
+        for row, array in enumerate(arrays):
+            array = np.roll(array[0], row, axis=1)  # no image twice
+            Image.fromarray(array).save(tmp_path / kind / f"case{row}.png")
+    subject = open_subject(bright_at_32_pixels, tmp_path, ModelOptions())
+    assert subject.pack.size == 32
+    assert "at 224 no convention" in subject.facts[0]
+    with pytest.raises(QuestionError, match=r"224 pixels.*--size"):
+        open_subject(bright_at_32_pixels, tmp_path, ModelOptions(size=224))
 
 
 def test_predictions_that_lack_a_case_or_are_none_are_refused_by_name() -> None:

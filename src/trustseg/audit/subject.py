@@ -1,10 +1,12 @@
 """The subject of an audit: a model of ours, a foreign model, or a folder of predictions."""
 
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +23,15 @@ from trustseg.data.training_record import (
     read_preprocessing,
     read_training_record,
 )
-from trustseg.errors import ConfigError, DataError, MissingFileError
+from trustseg.errors import ConfigError, DataError, MissingFileError, ModelError
 from trustseg.evaluation import SizedModel, as_belief_model, hash_of_model, is_other_data, load_model
 from trustseg.evaluation.gallery import gallery_rows
 from trustseg.export import ExportedBelief, is_exported, open_exported
 from trustseg.models import BeliefModel
 from trustseg.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from trustseg.models.foreign import Findings, ForeignNetwork
 
 __all__ = ["ModelOptions", "Subject", "open_subject"]
 
@@ -35,6 +40,7 @@ _Opened = Callable[..., Pack]  # the data, for settings of open_dataset that a m
 
 DEFAULT_SIZE: Final = 224
 _SEARCHED: Final = 16  # images on which the conventions of a model are found
+_LARGEST: Final = 1024  # side of images that are tried at their own size
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ class ModelOptions:
         trust_code: whether the model may run code of its own.
         output: which of several outputs of a model is the mask.
         conventions: what is known of its input and output, by field of ``Conventions``.
-        size: side of the square at which images are measured; None: what the model needs, or 224.
+        size: side of the square at which images are measured; None: what the model needs, else 224, else the size of
+            every image if the model finds nothing at 224.
         fit: how images are fitted into it; None decides.
     """
 
@@ -199,18 +206,25 @@ def _of_callable(source: object, opened: _Opened) -> Subject:
 
 def _of_foreign(source: object, options: ModelOptions, opened: _Opened) -> Subject:
     """Return a model from elsewhere, with the conventions that fit the data."""
-    from trustseg.models.foreign import ForeignModel, find_conventions, open_model
+    from trustseg.models.foreign import ForeignModel, open_model
 
     network = open_model(source, weights=options.weights, trust_code=options.trust_code, output=options.output)
     size = options.size or network.facts.size or DEFAULT_SIZE
     pack = opened(size=size, channels=network.facts.channels or 3)
-    known = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
-    rows = gallery_rows(pack, known, _SEARCHED) if len(known) else np.arange(min(_SEARCHED, len(pack)))
-    images, masks = as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
-    findings = find_conventions(network, images, masks if len(known) else None, fixed=options.conventions)
+    findings, notes = _searched(network, pack, options), []
+    own = _size_of_all(pack)
+    if not findings.finds and options.size is None and network.facts.size is None and own not in (None, pack.size):
+        other = opened(size=own, channels=network.facts.channels or 3)
+        with suppress(ModelError):  # it may not take that size
+            if (again := _searched(network, other, options)).finds:
+                notes = [
+                    f"Measured at {own} pixels, the size of every image: at {pack.size} no convention finds the "
+                    f"foreground (Dice at most {findings.tried[0][1]:.3f})."
+                ]
+                pack, findings = other, again
     model = ForeignModel(network, findings.chosen)
-    tried = findings.describe(3) if len(known) else []
-    facts = (*model.description(), *findings.notes, *tried)
+    tried = [] if math.isnan(findings.tried[0][1]) else findings.describe(3)
+    facts = (*notes, *model.description(), *findings.notes, *tried)
     return Subject(
         model.name,
         pack,
@@ -220,6 +234,22 @@ def _of_foreign(source: object, options: ModelOptions, opened: _Opened) -> Subje
         gradients=model.gradients,
         has_probability=model.conventions.output != "labels",
     )
+
+
+def _searched(network: "ForeignNetwork", pack: Pack, options: ModelOptions) -> "Findings":
+    """Return which conventions of a network fit some images of a pack."""
+    from trustseg.models.foreign import find_conventions
+
+    known = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
+    rows = gallery_rows(pack, known, _SEARCHED) if len(known) else np.arange(min(_SEARCHED, len(pack)))
+    images, masks = as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
+    return find_conventions(network, images, masks if len(known) else None, fixed=options.conventions)
+
+
+def _size_of_all(pack: Pack) -> int | None:
+    """Return the side of the images before they were fitted, if all are squares of one size that is not huge."""
+    sides = {*pack.index["width"], *pack.index["height"]}
+    return sides.pop() if len(sides) == 1 and max(sides) <= _LARGEST else None
 
 
 def _of_predictions(name: str, predictions: Any, opened: _Opened) -> Subject:  # noqa: ANN401 - a mapping, or Predictions

@@ -44,6 +44,7 @@ class Findings:
         trivial: Dice of marking every pixel.
         notes: sentences on what was left out.
         name: of the network.
+        size: side of the images in pixels.
     """
 
     tried: tuple[tuple[Conventions, float], ...]
@@ -51,6 +52,12 @@ class Findings:
     trivial: float
     notes: tuple[str, ...]
     name: str
+    size: int
+
+    @property
+    def finds(self) -> bool:
+        """Return whether the best conventions find the foreground; if they are the only ones, that is not asked."""
+        return len(self.tried) == 1 or self.tried[0][1] > self.trivial + MARGIN
 
     @property
     def chosen(self) -> Conventions:
@@ -60,19 +67,19 @@ class Findings:
             QuestionError: if others are close to them and differ, or none finds the foreground.
         """
         best, reached = self.tried[0]
-        if len(self.tried) == 1:
-            return best
-        if not reached > self.trivial + MARGIN:
+        if not self.finds:
             raise QuestionError(
-                f"'{self.name}': of {len(self.tried)} conventions none finds the foreground (Dice at most "
-                f"{reached:.3f}, marking everything gives {self.trivial:.3f}); say what its input and output are, for "
-                "example --convention output=logit --convention scale=1"
+                f"'{self.name}': of {len(self.tried)} conventions none finds the foreground in images of {self.size} "
+                f"pixels (Dice at most {reached:.3f}, marking everything gives {self.trivial:.3f}); give the size that "
+                "it was trained at with --size, or say what its input and output are, for example "
+                "--convention output=logit --convention scale=1"
             )
         if self.rivals:
             rival, second = self.rivals[0]
             raise QuestionError(
-                f"'{self.name}': two conventions fit about equally (Dice {reached:.3f} and {second:.3f}, less than "
-                f"{MARGIN} apart); decide with --convention {' and --convention '.join(best.differing(rival))}"
+                f"'{self.name}': two conventions fit about equally at {self.size} pixels (Dice {reached:.3f} and "
+                f"{second:.3f}, less than {MARGIN} apart); decide with --convention "
+                f"{' and --convention '.join(best.differing(rival))}"
             )
         return best
 
@@ -124,7 +131,7 @@ def find_conventions(
             "output and input are, for example --convention output=logit --convention scale=1"
         )
     if masks is None or not searchable:
-        return Findings(((inputs[0], float("nan")),), (), 0.0, (), network.facts.name)
+        return Findings(((inputs[0], float("nan")),), (), 0.0, (), network.facts.name, images.shape[-1])
     search = _Search([], {})
     failures, shown = 0, ""
     for base in inputs:
@@ -156,7 +163,7 @@ def find_conventions(
         if each in search.close and float((search.close[each][1] - best).abs().mean()) > _ALIKE
     ]
     everything = _mean_dice(torch.ones_like(best, dtype=torch.bool), masks)
-    return Findings(tuple(order), tuple(rivals), everything, tuple(notes), network.facts.name)
+    return Findings(tuple(order), tuple(rivals), everything, tuple(notes), network.facts.name, images.shape[-1])
 
 
 def _checked(fixed: Mapping[str, object]) -> dict[str, Any]:
