@@ -54,7 +54,7 @@ def test_a_pack(command: Command, train: Callable[..., Outcome]) -> None:
     folder, before = Path("evidence"), entries(Path("before"))
     after = entries(folder)
     assert (before["ai_act Art. 15(1), (3)"]["state"], after["ai_act Art. 15(1), (3)"]["state"]) == ("partly", "filled")
-    assert before["ai_act Art. 15(1), (3)"]["missing"] == ["evaluation"]
+    assert before["ai_act Art. 15(1), (3)"]["missing"] == {"evaluation": "trustseg evaluate RUN"}
     assert after["ai_act Art. 14(4)(b)"]["state"] == "user"  # no review
     for file in (file for item in after.values() for file in item["files"]):
         named = [root / file["path"] for root in (folder, Path("run")) if (root / file["path"]).is_file()]
@@ -77,7 +77,7 @@ def test_a_pack(command: Command, train: Callable[..., Outcome]) -> None:
     share = clean["mask_px"] / clean["pixels"]
     assert f"{len(share)} test images (evaluation-test), empty: {(share == 0).sum()}, 0% to 1%: " in sheet
     assert f"20% to 100%: {(share >= 0.2).sum()}\n" in sheet
-    assert "- policy.json sends " in (folder / "instructions_for_use.md").read_text().split("## Oversight")[1]
+    assert "no deferral policy that could be fitted" in texts[folder / WRITTEN["instructions"]]  # too few patients
     again = command("evidence", "run")
     assert again.code == 2
     assert "--overwrite" in one_sentence(again)
@@ -92,15 +92,17 @@ def test_instructions_name_the_worst_conditions_and_the_policy(tmp_path: Path) -
     spec = SegmenterSpec(architecture="unet", encoder="resnet18", head="beta", size=32, channels=1)
     facts = CardFacts("one", "ab", spec, 1, None, {}, {}, {}, (measured,))
     file = tmp_path / "policy.json"
-    save_policy(policy_with(threshold=0.359, at_most=0.2), file)
+    save_policy(policy_with(threshold=0.359, at_most=0.2, model="ab"), file)
+    assert ARTEFACTS["policy"].find(tmp_path, facts) == [file]
     text = instructions(facts, [file])
     assert "unchanged: 0.600 [0.500, 0.700]; under attacks and shifts, the 10 lowest of 12 that were measured:" in text
     assert "\n- shift 0: 0.300 [0.200, 0.400]\n- shift 1: " in text
     assert "shift 10" not in text
     assert "is above 0.359 to a human. " in text
-    save_policy(policy_with(threshold=math.inf, at_most=0.2), file)
+    save_policy(policy_with(threshold=math.inf, at_most=0.2, model="ab"), file)
+    assert ARTEFACTS["policy"].find(tmp_path, facts) == []
     assert "sends no image to a human" in instructions(facts, [file])
-    assert "no deferral policy of this model was found" in instructions(facts)
+    assert "no deferral policy that could be fitted for this model was found" in instructions(facts)
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")

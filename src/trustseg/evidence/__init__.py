@@ -1,4 +1,4 @@
-"""An evidence pack: what the files of a run can serve in frameworks of regulation, item by item, with their hashes.
+"""An evidence pack: the files of a run that serve each item of regulatory frameworks, with their hashes.
 
 It supports preparing documentation and claims nothing: each item is *filled*, *partly*, *user* or *n.a.*, and names the
 files behind that.

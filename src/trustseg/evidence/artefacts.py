@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from trustseg.cards import CardFacts
-from trustseg.files import read_json
+from trustseg.deferral import load_any_policy
 
-__all__ = ["ARTEFACTS", "WRITTEN", "found_in"]
+__all__ = ["ARTEFACTS", "OPTIONS", "WRITTEN", "Artefact", "command_for", "found_in"]
 
 WRITTEN: Final[Mapping[str, str]] = {
     "card": "card/README.md",
@@ -21,9 +21,19 @@ WRITTEN: Final[Mapping[str, str]] = {
     "sbom": "sbom.cdx.json",
     "signature": "digests.txt.sig",
 }
-"""Artefacts that the pack itself holds, by their file; signature and review only where a key or review was given."""
+"""Artefacts that the pack itself holds, by their file."""
+
+OPTIONS: Final[Mapping[str, str]] = {"review": "--review PREDICTIONS", "signature": "--sign KEY"}
+"""Artefacts in ``WRITTEN`` that are there only with an option, and that option."""
 
 Finder = Callable[[Path, CardFacts], list[Path]]
+
+
+class Artefact(NamedTuple):
+    """An artefact of a run: the function from the run's folder to its files, and the command that makes them."""
+
+    find: Finder
+    command: str
 
 
 def _files(*names: str) -> Finder:
@@ -50,23 +60,31 @@ def _beside_evaluations(name: str) -> Finder:
 
 def _policies(run: Path, facts: CardFacts) -> list[Path]:
     files = {*run.glob("policy*.json"), *_beside_evaluations("policy.json")(run, facts)}
-    return [file for file in sorted(files) if read_json(file).get("model") == facts.digest]
+    policies = {file: load_any_policy(file) for file in sorted(files)}
+    return [file for file, policy in policies.items() if policy.model == facts.digest and policy.fitted]
 
 
-ARTEFACTS: Final[Mapping[str, Finder]] = {
-    "attacks": _with_kind("attack"),
-    "config": _files("config.yaml"),
-    "evaluation": _evaluations,
-    "masking_checks": _beside_evaluations("masking_checks.json"),
-    "policy": _policies,
-    "provenance": _files("provenance.json"),
-    "reading": _files("model/data.json"),
-    "shifts": _with_kind("shift"),
-    "splits": _files("model/splits.json"),
+ARTEFACTS: Final[Mapping[str, Artefact]] = {
+    "attacks": Artefact(_with_kind("attack"), "trustseg evaluate RUN 'evaluation.attacks=[{name: pgd, eps: [4/255]}]'"),
+    "config": Artefact(_files("config.yaml"), "trustseg train"),
+    "evaluation": Artefact(_evaluations, "trustseg evaluate RUN"),
+    "masking_checks": Artefact(
+        _beside_evaluations("masking_checks.json"), "trustseg evaluate RUN evaluation.masking_checks=20"
+    ),
+    "policy": Artefact(_policies, "trustseg defer fit RUN -o RUN/policy.json"),
+    "provenance": Artefact(_files("provenance.json"), "trustseg train"),
+    "reading": Artefact(_files("model/data.json"), "trustseg train"),
+    "shifts": Artefact(_with_kind("shift"), "trustseg evaluate RUN evaluation.shifts=all"),
+    "splits": Artefact(_files("model/splits.json"), "trustseg train"),
 }
-"""Artefacts of a run: name -> function from the run's folder to its files, none if there are none."""
+"""Artefacts of a run, by name."""
+
+
+def command_for(name: str) -> str:
+    """Return the command that makes an artefact which was not found."""
+    return ARTEFACTS[name].command if name in ARTEFACTS else f"trustseg evidence RUN {OPTIONS[name]}"
 
 
 def found_in(run: Path, facts: CardFacts) -> dict[str, list[Path]]:
     """Return the files of each artefact of a run."""
-    return {name: finder(run, facts) for name, finder in ARTEFACTS.items()}
+    return {name: artefact.find(run, facts) for name, artefact in ARTEFACTS.items()}

@@ -12,6 +12,7 @@ import polars as pl
 from trustseg.cards import CardFacts
 from trustseg.cards.documents import render
 from trustseg.cards.facts import DICE, user
+from trustseg.deferral import load_any_policy
 from trustseg.files import read_json
 
 __all__ = ["datasheet", "instructions"]
@@ -68,10 +69,9 @@ def instructions(facts: CardFacts, policies: Sequence[Path] = ()) -> str:
 
 def _policy(file: Path) -> str:
     """Return what a policy does, in a sentence or two."""
-    content = read_json(file)
-    score = f"{content['measure']} ({content['aggregation']})".replace("_", " ")
-    threshold = float(str(content["threshold"]))
-    if math.isinf(threshold):
-        which = "no image" if threshold > 0 else "every image"
-        return f"{file.name} sends {which} to a human: it was fitted on too few patients, or its aim cannot be reached"
-    return f"{file.name} sends images whose {score} is above {threshold:.3g} to a human. {content['statement']}"
+    policy = load_any_policy(file)
+    score = f"{policy.measure} ({policy.aggregation})".replace("_", " ")
+    which = {math.inf: "no image", -math.inf: "every image"}.get(
+        policy.threshold, f"images whose {score} is above {policy.threshold:.3g}"
+    )
+    return f"{file.name} sends {which} to a human. {policy.statement}"

@@ -11,7 +11,7 @@ from trustseg import __version__
 from trustseg.cards import CardFacts, chai_card, hugging_face_card, read_facts
 from trustseg.cards.documents import render
 from trustseg.errors import ConfigError, DataError, MissingFileError
-from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN, found_in
+from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN, command_for, found_in
 from trustseg.evidence.bill import bill_of_materials
 from trustseg.evidence.documents import datasheet, instructions
 from trustseg.evidence.frameworks import Framework, Item, State, read_frameworks, state_of
@@ -143,7 +143,7 @@ def _item_entry(item: Item, places: _Places, short: Mapping[str, str]) -> dict[s
         "asks": item.asks,
         "state": state_of(item, found, short),
         "files": files,
-        "missing": [name for name in item.artefacts if not found.get(name)],
+        "missing": {name: command_for(name) for name in item.artefacts if not found.get(name)},
         "short": {name: short[name] for name in item.artefacts if name in short},
     }
 
