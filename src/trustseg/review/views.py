@@ -5,8 +5,6 @@ from dataclasses import asdict
 from statistics import median
 from typing import Final
 
-from trustseg.deferral import CertifiedPolicy
-from trustseg.deferral.policy import Policy
 from trustseg.review.actions import Review
 from trustseg.review.cases import Case
 from trustseg.review.chain import Entry
@@ -40,7 +38,7 @@ def session_view(review: Review, reader: Reader, csrf: str, *, target: str | Non
             "threshold": finite(policy.threshold),
             "tau": policy.tau,
             "guarantee": review.folder.guarantee,
-            "promises_nothing": _promises_nothing(policy),
+            "promises_nothing": not policy.fitted,
         },
     }
 
@@ -56,7 +54,8 @@ def list_view(review: Review, reader: Reader, risk: RiskTable | None) -> Values:
     own = [row["own"] for row in rows if row["own"] is not None]
     return {
         "rows": rows,
-        "no_promise": policy.statement if policy is not None and _promises_nothing(policy) else None,
+        "no_promise": policy.statement if policy is not None and not policy.fitted else None,
+        "validation_images": None if risk is None else risk.images,
         "note": override_note("you", sum(each != "accept" for each in own), len(own)),
         "stopped": None if state.stopped is None else entry_view(state.stopped),
         "pace": {"cases": len(seconds), "seconds": median(seconds) if len(seconds) >= _FEW else None},
@@ -146,14 +145,9 @@ def _reasons(review: Review, state: State, case: Case, *, sees_mask: bool) -> li
     elif case.flagged and math.isinf(policy.threshold):
         found.append("the policy reviews everything")
     elif case.flagged:
-        found.append(f"score {case.score:.3g} above {policy.threshold:.3g}")
+        found.append(f"score above {policy.threshold:.3g}")
     elif not found:
-        found.append("not flagged: the policy promises nothing" if _promises_nothing(policy) else "not flagged")
+        found.append("not flagged" if policy.fitted else "not flagged: the policy promises nothing")
     if sees_mask and case.predicted_fraction == 0:
         found.append(f"nothing predicted, largest probability {case.largest_probability:.2f}")
     return found
-
-
-def _promises_nothing(policy: Policy | CertifiedPolicy) -> bool:
-    """Return whether a policy flags nothing because it was fitted on too few patients to promise anything."""
-    return isinstance(policy, Policy) and policy.threshold == math.inf

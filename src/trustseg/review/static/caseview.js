@@ -79,7 +79,7 @@ async function appear() {
 
 function fill() {
   $("case-title").textContent = `Case ${found.id}: ${found.name}`;
-  const score = !found.flagged && found.score !== null ? `; score ${found.score.toPrecision(3)}` : "";
+  const score = found.score !== null ? `; score ${found.score.toPrecision(3)}` : "";
   const why = found.reasons.join("; ") + score;
   $("case-why").textContent = `${why[0].toUpperCase()}${why.slice(1)}.`;
   const area = found.area === null ? "" : ` Predicted area ${(100 * found.area).toFixed(1)} % of the image.`;

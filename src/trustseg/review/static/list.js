@@ -41,7 +41,7 @@ function lineOf(id) {
 function makeLine(row) {
   const cells = {
     id: element("td", { class: "number", "data-name": "Case" }, String(row.id)),
-    score: element("td", { class: "number", "data-name": "Score" }, row.score === null ? "none" : row.score.toFixed(3)),
+    score: element("td", { class: "number", "data-name": "Score" }, row.score === null ? "none" : row.score.toPrecision(3)),
     chance: element("td", { class: "number chance", "data-name": "Similar that failed" }, ...similar(row.similar)),
     area: element("td", { class: "number", "data-name": "Area" }),
     reason: element("td", { class: "reason", "data-name": "Why flagged" }),
@@ -129,10 +129,16 @@ function noneFlagged() {
   return "No case is flagged: no score is above the policy's threshold. Masks may have failed all the same.";
 }
 
+function unknown(open) {
+  if (found.validation_images === null) return "that takes records of validation images (trustseg review --records RUN)";
+  if (open.some((row) => row.score === null)) return "some of these cases have no score";
+  return `the records hold ${found.validation_images} validation images, and at least 10 are needed`;
+}
+
 // Expected failures found per minute of reading, in the order of the page.
 function paceOf(open, pace) {
   if (!open.length) return "Nothing of what is shown is left to decide for you.";
-  if (open.some((row) => row.chance === null)) return "Expected failures are not known: that takes a score and ten validation images with similar ones (trustseg review --records RUN).";
+  if (open.some((row) => row.chance === null)) return `Expected failures are not known: ${unknown(open)}.`;
   const expected = open.reduce((sum, row) => sum + row.chance, 0);
   const start = `The next ${open.length} open cases in this order: ${expected.toFixed(1)} failed masks expected`;
   if (pace.seconds === null) return `${start}; how many per minute is told after 5 cases of yours.`;

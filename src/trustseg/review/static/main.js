@@ -56,6 +56,7 @@ async function begin(known) {
   $("login-error").textContent = "";
   $("who").textContent = `${session.name} (${session.role})`;
   if (session.target) for (const place of document.querySelectorAll(".target")) place.textContent = session.target;
+  $("score-about").textContent = `Score: ${session.aggregation} of ${session.measure}, the uncertainty of the image. Higher is less sure.`.replaceAll("_", " ");
   tellPolicy(session.policy);
   await refresh();
   if (!session.policy || !rows().some((row) => row.flagged)) {
