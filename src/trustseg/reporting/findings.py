@@ -179,7 +179,7 @@ def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferra
     for kind, conditions in groups.items():
         found = {place: value for place, value in kept.items() if place[1] in conditions}
         if not found:
-            yield f"No {kind} was measured: what the deferral policy lets pass under one is not known."
+            yield f"No {kind} was measured: how many failures the deferral policy would miss is not known."
             continue
         added = {}
         for variant, condition in found:
@@ -205,8 +205,9 @@ def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferra
             )
         else:
             yield (
-                f"No {kind} measured clearly lets more failures through than unchanged images do. The largest share is "
-                f"under {describe_condition(condition)}: {share}, against {_percent(clean)}; {difference} ({variant})."
+                f"Under no measured {kind} does the policy clearly miss more failures than on unchanged images. "
+                f"The largest share is under {describe_condition(condition)}: {share}, against {_percent(clean)}; "
+                f"{difference} ({variant})."
             )
 
 

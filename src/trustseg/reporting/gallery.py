@@ -51,8 +51,8 @@ class Tile:
         condition: the attack, in words.
         layers: name -> (H, W) float32; image and adversarial in [0, 1].
         dice: Dice on the clean image, NaN where undefined.
-        abstained_above: pixels less sure than this are left to a human: the 95 % quantile of the uncertainty over the
-            pixels of all clean cases that the model kept; infinite where it is not known.
+        abstained_above: pixels with a higher uncertainty are marked: the 95 % quantile over the pixels of the unchanged
+            images of all recorded cases; infinite where it is not known.
         decomposition: total, aleatoric and epistemic variance, clean and then attacked (6, H, W); None for models
             that do not tell them apart.
         sent: whether the deferral policy sends the clean image to a human, and the attacked one; None without a policy.

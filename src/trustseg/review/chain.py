@@ -1,4 +1,4 @@
-"""The log of a review as a chain: each entry holds the hash of the one before, so that no change stays unseen."""
+"""The log of a review as a chain: each entry holds the hash of the one before, so that changes are detected."""
 
 import hashlib
 import json
