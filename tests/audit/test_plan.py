@@ -47,6 +47,8 @@ def test_what_requirements_ask_for_comes_first_whatever_it_takes() -> None:
     plan = planned(0.1, requirements=asked)
     assert (plan.images, plan.severities, plan.shifts) == (16, (4,), (*AUDIT_SHIFTS, "scatter"))
     assert dict(plan.attacks) == {"fgsm": (3 / 255,), "pgd": (2 / 255,)}
+    assert f"about {plan.seconds:.0f} s" in plan.warning
+    assert not planned(60.0, requirements=asked).warning
 
 
 def test_without_gradients_only_the_square_attack_is_run() -> None:

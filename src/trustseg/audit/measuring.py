@@ -177,7 +177,7 @@ def measure_changed(
     fitted = _rows_of_patients(pack, rows, evidence.fitted_on)[:_CALIBRATION]
     aims = any(attack.name not in ("pgd", "fgsm", "ensemble", "square") for attack in config.attacks)
     if plan.shifts or plan.attacks:
-        tell = partial(report, "shifts and attacks")
+        tell = partial(report, ": ".join(filter(None, ("shifts and attacks", plan.warning))))
         tell(0, 1)
         known = fitted if aims and len(fitted) else None
         evaluate(model, reference, chosen, config, folder, calibration_rows=known, report=tell)

@@ -58,6 +58,14 @@ class Plan:
     masking_checks: int = 0  # images for the checks of gradient masking
     seconds: float = 0.0  # what it takes, as expected
     left_out: tuple[str, ...] = ()  # what does not fit into the budget, a sentence each
+    exceeds: bool = False  # whether what requirements ask for takes more than the budget leaves
+
+    @property
+    def warning(self) -> str:
+        """Return how long what requirements ask for takes, where the budget leaves less; else nothing."""
+        if not self.exceeds:
+            return ""
+        return f"what requirements ask for takes about {_in_words(self.seconds)}, more than the budget leaves"
 
     @property
     def attack_configs(self) -> tuple[AttackConfig, ...]:
@@ -137,7 +145,8 @@ def make_plan(
     if count < images and (plan.shifts or plan.attacks):
         left_out.append(f"shifts and attacks on {images - count} of {images} images")
     seconds = sum(item.seconds * (1 if item.fixed else count) for item in chosen)
-    return replace(plan, seconds=seconds, left_out=tuple(left_out))
+    exceeds = budget is not None and seconds > budget  # nothing is chosen then but what is required
+    return replace(plan, seconds=seconds, left_out=tuple(left_out), exceeds=exceeds)
 
 
 def _items(

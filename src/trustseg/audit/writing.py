@@ -73,7 +73,7 @@ def document_of(
         data=data,
         plan=_plan_entry(plan, budget),
         verdicts=[verdict_entry(each) for each in findings.verdicts],
-        remarks=_remarks(data, evidence),
+        remarks=_remarks(data, evidence, plan),
         not_tested=dict(untested),
         metrics={name: estimate(value) for name, (_, value) in findings.metrics.items()},
         breaks=[break_entry(each) for each in findings.breaks],
@@ -155,8 +155,8 @@ def _data_entry(subject: Subject, rows: Rows, split: str) -> DataEntry:
     )
 
 
-def _remarks(data: DataEntry, evidence: Evidence) -> list[str]:
-    """Return what a reader of any verdict has to know first: that there is no foreground, or no reference at all."""
+def _remarks(data: DataEntry, evidence: Evidence, plan: Plan) -> list[str]:
+    """Return what a reader has to know first: that there is no foreground, no reference, or too small a budget."""
     found = []
     if data.without_reference == data.images:
         found.append(
@@ -171,12 +171,14 @@ def _remarks(data: DataEntry, evidence: Evidence) -> list[str]:
         )
     if not (evidence.rows(CLEAN)["predicted_px"] > 0).any():
         found.append(f"The model predicts no foreground in any of the {data.images:,} images.")
+    if plan.exceeds:
+        found.append(f"Changed images: {plan.warning}; they were measured on {plan.images} images.")
     return found
 
 
 def _plan_entry(plan: Plan, budget: float | None) -> PlanEntry:
     content = asdict(plan)
-    content.pop("seconds")
+    del content["seconds"], content["exceeds"]
     return PlanEntry.model_validate({**content, "attacks": dict(plan.attacks), "budget_seconds": budget})
 
 

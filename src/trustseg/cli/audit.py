@@ -33,13 +33,16 @@ def audit(
         str,
         typer.Option(
             help="Time for the whole audit, such as 90s, 10min or 2h: limits shifts and attacks; none: all of "
-            "them on all images. What requirements name is measured in any case."
+            "them on all images. What requirements name is measured in any case, even if it takes longer."
         ),
     ] = "10min",
     output: Annotated[Path, output_option("Folder to write.")] = Path("audit"),
     split: Annotated[str, typer.Option(help="Images to use: all, test, validation or train; controls always.")] = "all",
     size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images in pixels. Default: the model's, or 224.")
+        int | None,
+        typer.Option(
+            min=1, help="Side of the images in pixels; give that of the model's training. Default: the model's, or 224."
+        ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights of package.module:function.")] = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow a model to run code of its own.")] = False,
