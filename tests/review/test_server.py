@@ -29,6 +29,7 @@ def test_a_case_goes_from_the_list_to_a_decision(page: Page, predictions: Path) 
     assert [row["flagged"] for row in rows] == [True] * 3 + [False] * 3
     assert re.fullmatch(r"score above 0\.\d+", "".join(rows[0]["reasons"]))
     assert rows[-1]["reasons"] == ["not flagged"]
+    assert page.get("cases").json()["validation_images"] is None
     assert page.get("cases/1/image").content.startswith(b"\x89PNG")
     assert page.get("cases/1/thumbnail").headers["content-type"] == "image/png"
     assert [page.get(f"cases/1/{name}").status_code for name in ("mask", "uncertainty")] == [409, 409]
