@@ -162,7 +162,8 @@ def test_functions_of_images_are_networks_with_gradients_where_torch_can_differe
         (lambda images: Bernoulli(red(images)), "logit"),
     ):
         model = ForeignModel(open_model(function), Conventions(form))  # type: ignore[arg-type]  # one of OutputForm
-        networks.check_same(lambda given, model=model: model(given).log_odds, images, red)
+        with torch.no_grad():
+            torch.testing.assert_close(model(images).log_odds, red(images), atol=1e-5, rtol=1e-5)
         assert gradient(model, images).abs().sum() > 0
     network = open_model(stopped)
     assert (network.facts.name, network.facts.channels, network.gradients) == ("stopped", 3, False)
