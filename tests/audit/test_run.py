@@ -93,6 +93,19 @@ def test_the_same_audit_measures_nothing_again(found: Audit, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_page_does_not_outlive_the_start_of_another_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("audit.html", "audit.json"):
+        (tmp_path / name).write_text("of another model", encoding="utf-8")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trustseg.audit.measuring.measure_clean", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert not list(tmp_path.glob("audit.*"))
+
+
 def test_predictions_of_the_model_give_its_numbers(found: Audit, tmp_path: Path) -> None:
     pack = pack_of_shifts([2] * 6, controls=2)
     alone = trustseg.audit(maps_of(pack), pack, ASKED[:1], folder=tmp_path, draws=50)  # type: ignore[operator]  # callable

@@ -129,8 +129,8 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
         lambda root: fake.save(fake.mask("a") // 2, root / "masks" / "a.png"),
         r"masks/a\.png: values 0 \(240 px\), 127 \(80 px\)",
     ),
-    (lambda root: (root / "masks" / "a.png").unlink(), r"has 1 images without a mask and 0 masks without an image"),
-    (lambda root: (root / "images" / "a.png").unlink(), r"has 0 images without a mask and 1 masks .* data check"),
+    (lambda root: (root / "masks" / "a.png").unlink(), r"has 1 image without a mask and 0 masks without an image"),
+    (lambda root: (root / "images" / "a.png").unlink(), r"has 0 images without a mask and 1 mask .* data check"),
 ]
 
 

@@ -97,6 +97,12 @@ def test_what_could_have_been_detected() -> None:
     assert got.detectable == pytest.approx(factor * values.std(ddof=1) / math.sqrt(500), rel=0.03)
 
 
+def test_few_trainings_detect_less() -> None:
+    got = compared(np.random.default_rng(4).normal(size=(3, 500)), draws=20_000)
+    assert got.widened > 1
+    assert got.detectable == pytest.approx((1.96 * got.widened + 0.84) * got.standard_error)
+
+
 def test_effect_is_the_mean_over_its_spread() -> None:
     values = np.array([[0.1, 0.3, NAN, 0.4], [0.3, 0.3, NAN, NAN]])
     assert compared(values).effect == pytest.approx(np.mean([0.2, 0.3, 0.4]) / np.std([0.2, 0.3, 0.4], ddof=1))

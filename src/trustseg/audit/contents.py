@@ -4,12 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import polars as pl
+
 from trustseg.audit.breaking import Break
 from trustseg.audit.evidence import Evidence
 from trustseg.audit.findings import Findings, OperatingPoint
 from trustseg.audit.verdicts import Verdict
 from trustseg.deferral import Policy
 from trustseg.reporting.contents import build_contents
+from trustseg.reporting.deferral import deferral_tables, read_deferrals
 from trustseg.reporting.labels import words
 from trustseg.reporting.report_data import collect
 from trustseg.reporting.series import Chart
@@ -20,7 +23,7 @@ __all__ = ["contents_of"]
 
 _CLEAN_TABLES = ("calibration_regions", "aggregations", "subgroups")
 _CLEAN_CHARTS = ("reliability", "risk_coverage")
-_CHANGED_TABLES = ("shifts", "robustness", "survival", "checks", "deferral_all")
+_CHANGED_TABLES = ("shifts", "robustness", "survival", "checks")
 _CHANGED_CHARTS = ("shifts", "robustness_dice", "worst_case", "survival")
 _ENDS = ("all go", "none goes")  # to a human, at a threshold of minus infinity or infinity
 
@@ -48,7 +51,19 @@ def contents_of(
             found = build_contents(collect(replace(results, draws=draws)))
             tables |= {key: _of_one_model(found.tables[key]) for key in wanted_tables if key in found.tables}
             charts |= {key: found.charts[key] for key in wanted_charts if key in found.charts}
-    return tables, charts
+    return tables | _deferral(evidence, draws=draws), charts
+
+
+def _deferral(evidence: Evidence, *, draws: int) -> dict[str, Table]:
+    """Return the table of what the policy does under each condition to patients that it was not fitted on, if any."""
+    if evidence.changed is None or evidence.policy is None:
+        return {}
+    others = evidence.changed.records.filter(~pl.col("patient").is_in(list(evidence.fitted_on)))
+    if others.is_empty():
+        return {}
+    data = collect(replace(evidence.changed, records=others, draws=draws))
+    found = {table.key: table for table in deferral_tables(data, read_deferrals(data))}
+    return {key: _of_one_model(found[key]) for key in ("deferral_all",) if found[key].rows}
 
 
 def _of_one_model(table: Table) -> Table:

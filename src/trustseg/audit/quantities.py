@@ -159,8 +159,9 @@ def decision_change(selected: Selected) -> Interval:
     if not repeats:
         return UNDEFINED
     shares = [share for way, found in repeats.items() if way not in APPROXIMATE for share in found.values()]
-    worst, images = max(shares), len(next(iter(repeats.values())))
-    return Interval(worst, worst, worst, images, images)  # measured, not sampled
+    worst, images = max(shares), next(iter(repeats.values()))
+    patients = selected.evidence.rows(CLEAN).filter(pl.col("image").is_in(list(images)))["patient"].n_unique()
+    return Interval(worst, worst, worst, len(images), patients)  # measured, not sampled
 
 
 def _of_masks(name: str, metric: Entry[Any, MetricFacts]) -> Quantity:

@@ -100,6 +100,8 @@ def audit(
     where, seconds = Path(folder), seconds_of(budget)
     asked = _asked(requirements)
     subject = open_subject(model, data, options or ModelOptions(), progress=lambda done, of: tell("packing", done, of))
+    for name in ("audit.html", "audit.json"):  # of an earlier audit, perhaps of another model
+        (where / name).unlink(missing_ok=True)
     rows = measuring.rows_to_audit(subject, split, allow_training_patients=allow_training_patients)
     given = _given(subject, rows)
     testable, untested = _testable(asked, given, is_default=requirements is None)

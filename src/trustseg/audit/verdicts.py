@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from trustseg.audit.evidence import Evidence
@@ -125,7 +125,11 @@ def judge(requirement: Requirement, evidence: Evidence, *, draws: int = 2000) ->
         return Verdict(requirement, "not shown", UNDEFINED, requirement.condition, reason)
     images = None if requirement.subgroup is None else _subgroup(requirement, evidence)
     found = [_under(requirement, evidence, key, images, draws) for key in keys]
-    return min(found, key=lambda each: (_ORDER.index(each.outcome), _margin(each)))
+    worst = min(found, key=lambda each: (_ORDER.index(each.outcome), _margin(each)))
+    if name == ANY_ATTACK and len(keys) == 1 and worst.outcome == "met":
+        only = "only this attack was measured: a stronger one may break the model, and its gradients may be masked"
+        worst = replace(worst, reason="; ".join(filter(None, (worst.reason, only))))
+    return worst
 
 
 def _same(each: ConditionKey, key: ConditionKey, name: str) -> bool:
@@ -162,14 +166,14 @@ def _under(
     if math.isnan(interval.value):
         return Verdict(requirement, "not shown", interval, where, "it is undefined on these images")
     if math.isnan(interval.low):
-        why = "too many draws leave it undefined" if interval.patients > 1 else "all are of one patient"
+        why = "too many draws leave it undefined" if interval.patients > 1 else "all images are of one patient"
         return Verdict(requirement, "not shown", interval, where, f"there is no interval: {why}")
     bound = requirement.bound
     if requirement.at_least is not None:
         outcome: Outcome = "met" if interval.low >= bound else "not met" if interval.high < bound else "not shown"
     else:
         outcome = "met" if interval.high <= bound else "not met" if interval.low > bound else "not shown"
-    reason = "the interval holds the bound: more patients are needed" if outcome == "not shown" else ""
+    reason = "the interval contains the bound: more patients are needed" if outcome == "not shown" else ""
     warning = interval.warning if interval.low < interval.high else ""  # what does not vary is not doubtful
     idle = evidence.idle if key == CLEAN and "policy" in QUANTITIES[requirement.metric].facts.needs else ""
     return Verdict(requirement, outcome, interval, where, "; ".join(filter(None, (reason, idle, warning))))
