@@ -99,6 +99,13 @@ def test_only_one_step_training_can_overfit_to_one_step(doctored: Path) -> None:
     assert "catastrophic" not in " ".join(find_caveats(collected(doctored)))
 
 
+def test_a_gap_that_models_without_adversarial_training_have_too_is_no_overfitting(doctored: Path) -> None:
+    for selection in ("none", "random"):
+        _records("fgsm", 4, "dice", 0.5, selection=selection)(doctored)
+        _records("pgd", 4, "dice", 0.1, selection=selection)(doctored)
+    assert "catastrophic" not in " ".join(find_caveats(collected(doctored)))
+
+
 def test_few_patients_and_seeds(tmp_path: Path) -> None:
     sentences = find_caveats(collected(one_run(tmp_path / "study", images=8, patients=5)))
     assert "Only 5 patients were tested" in sentences[0]

@@ -100,11 +100,11 @@ def audit(
     where, seconds = Path(folder), seconds_of(budget)
     asked = _asked(requirements)
     subject = open_subject(model, data, options or ModelOptions(), progress=lambda done, of: tell("packing", done, of))
-    for name in ("audit.html", "audit.json"):  # of an earlier audit, perhaps of another model
-        (where / name).unlink(missing_ok=True)
     rows = measuring.rows_to_audit(subject, split, allow_training_patients=allow_training_patients)
     given = _given(subject, rows)
     testable, untested = _testable(asked, given, is_default=requirements is None)
+    for name in ("audit.html", "audit.json"):  # of an earlier audit, perhaps of another model
+        (where / name).unlink(missing_ok=True)
     evidence = measuring.measure_clean(subject, rows, where / "clean", report=tell)
     if subject.model is None:  # predictions have been read now
         subject = replace(subject, digest=str(read_json(where / "clean" / "evaluation.json").get("model", "")))

@@ -34,8 +34,9 @@ _FAILS: Final = "The deferral policy fails"
 _UNSTATED: Final = "Not stated (report.intended_use). Research use: no decision on a patient may rest on these models."
 # A rise of mean Dice under a stronger attack that noise of the attack does not explain (robustness checks S2 and S4).
 _RISE: Final = 0.005
-# Dice under FGSM minus Dice under PGD beyond which one-step training has learnt to beat one step only (catastrophic
-# overfitting: Wong et al., "Fast is better than free", ICLR 2020, arXiv:2001.03994; the number is ours).
+# Dice under FGSM minus Dice under PGD, beyond that of models without adversarial training, from which one-step training
+# has learnt to beat one step only (catastrophic overfitting: Wong et al., "Fast is better than free", ICLR 2020,
+# arXiv:2001.03994; the number is ours).
 _COLLAPSE: Final = 0.15
 
 
@@ -108,26 +109,40 @@ def _rises(data: ReportData) -> Iterator[str]:
 
 def _one_step(data: ReportData) -> Iterator[str]:
     """Compare FGSM with PGD, which shows masked gradients and catastrophic overfitting."""
-    for variant in data.results.variants:
-        gaps = {}
-        for eps in data.attacks.get("pgd", ()):
-            held = data.evaluated(variant, [("fgsm", eps), ("pgd", eps)])
-            if len(held) < 2:
-                continue
-            single, iterated = (data.score(variant, condition, "dice").value for condition in held)
-            gaps[eps] = single - iterated
+    usual: dict[tuple[str, float], float] = {}  # head and budget -> gap without adversarial training
+    pairs = {variant: _fgsm_and_pgd(data, variant) for variant in data.results.variants}
+    cells = {variant: data.results.cells_of(variant)[0] for variant in pairs}
+    for variant, cell in cells.items():
+        if cell.selection == "none":
+            for eps, (single, iterated) in pairs[variant].items():
+                usual[cell.head, eps] = max(usual.get((cell.head, eps), 0.0), single - iterated)
+    for variant, cell in cells.items():
+        attack, collapsed = _single_step_attack(cell), []
+        for eps, (single, iterated) in pairs[variant].items():
             if iterated > single + _RISE:
                 yield (
                     f"{variant}: PGD is weaker than one-step FGSM at {describe_eps(('pgd', eps))} "
                     f"({iterated:.3f} against {single:.3f}); a sign of masked gradients."
                 )
-        attack = _single_step_attack(data.results.cells_of(variant)[0])
-        eps = max(gaps, key=lambda eps: gaps[eps], default=0.0)
-        if attack and gaps.get(eps, 0.0) > _COLLAPSE:
+            if attack and single - iterated > usual.get((cell.head, eps), 0.0) + _COLLAPSE:
+                collapsed.append((single - iterated, eps))
+        if collapsed:
+            gap, eps = max(collapsed)
             yield (
-                f"{variant}: trained with one-step {describe_attack(attack)}, Dice under FGSM is {gaps[eps]:.3f} above "
+                f"{variant}: trained with one-step {describe_attack(attack)}, Dice under FGSM is {gap:.3f} above "
                 f"Dice under PGD at {describe_eps(('pgd', eps))}; a sign of catastrophic overfitting."
             )
+
+
+def _fgsm_and_pgd(data: ReportData, variant: str) -> dict[float, tuple[float, float]]:
+    """Return budget -> Dice under FGSM and under PGD, where a variant was measured under both."""
+    found = {}
+    for eps in data.attacks.get("pgd", ()):
+        held = data.evaluated(variant, [("fgsm", eps), ("pgd", eps)])
+        if len(held) == 2:
+            single, iterated = (data.score(variant, condition, "dice").value for condition in held)
+            found[eps] = (single, iterated)
+    return found
 
 
 def _single_step_attack(cell: FinishedCell) -> str:
