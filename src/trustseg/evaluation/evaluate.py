@@ -1,8 +1,9 @@
 """One row per image and condition, and small histograms that merge by adding: all that statistics and reports read."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -87,9 +88,7 @@ def evaluate(
             report(len(conditions), len(conditions))
         return folder
 
-    def part(condition: Condition, table: str) -> Path:
-        return folder / "parts" / fingerprint / f"{condition.slug}.{table}.parquet"
-
+    parts = folder / "parts" / fingerprint
     cohort = cohort_of(pack, rows, device=device)
     with fast_forward(model) as fast:
         deployed = None
@@ -100,27 +99,37 @@ def evaluate(
             deployed = _deployed(clean, model, config, folder)
         done = 0
         for ladder in ladders(conditions, room=config.batch_size // len(rows)):
-            if not all(part(condition, table).exists() for condition in ladder for table in TABLES):
+            if not all(_part(parts, condition, table).exists() for condition in ladder for table in TABLES):
                 other = populations.get(ladder[0].name)
                 here = cohort if other is None else cohort_of(*other, device=device)
                 found = measure(fast, here, ladder, config, seed=seed, deployed=deployed)
-                for condition in ladder:
-                    for table in TABLES:
-                        write_parquet(found[condition.slug][table], part(condition, table))
+                for condition, table in product(ladder, TABLES):
+                    write_parquet(found[condition.slug][table], _part(parts, condition, table))
             done += len(ladder)
             if report is not None:
                 report(done, len(conditions))
         batch, _, _ = next(cohort.batches(config.batch_size))
         cost = cost_of(fast, batch)
     note.unlink(missing_ok=True)  # tables of another evaluation are no longer called finished
-    for table, file in tables.items():
-        # Of shifts alone it is known how much of the foreground they cover.
-        merged = pl.concat([read_parquet(part(condition, table)) for condition in conditions], how="diagonal")
-        write_parquet(_labelled(merged, labels) if table == "records" else merged, file)
+    _merge(parts, conditions, tables, labels)
     about = {"fingerprint": fingerprint, "model": hash_of_model(model), "shift_table": SHIFT_TABLE_VERSION}
     write_json(note, about | cost)
     shutil.rmtree(folder / "parts")
     return folder
+
+
+def _part(parts: Path, condition: Condition, table: str) -> Path:
+    """Return the file of a table of one condition, until all are done."""
+    return parts / f"{condition.slug}.{table}.parquet"
+
+
+def _merge(
+    parts: Path, conditions: Sequence[Condition], tables: Mapping[str, Path], labels: Mapping[str, str | int]
+) -> None:
+    """Write each table of all conditions into its file; of shifts alone it is known how much foreground they cover."""
+    for table, file in tables.items():
+        merged = pl.concat([read_parquet(_part(parts, each, table)) for each in conditions], how="diagonal")
+        write_parquet(_labelled(merged, labels) if table == "records" else merged, file)
 
 
 def population_of(path: str, pack: Pack) -> tuple[Pack, NDArray[np.int64]]:
