@@ -14,16 +14,16 @@ def test_members_and_budgets_are_those_published() -> None:
     general = ["fgsm_cross_entropy", "pgd_cross_entropy"]
     general += ["staged_balanced_masked_cross_entropy", "staged_margin", "staged_soft_dice"]
     evidential = ["staged_digamma", "staged_masked_margin", "staged_evidence_margin"]
-    full = [*general, "apgd_soft_dice"]
+    full = [*general, "apgd_soft_dice", "padam_cospgd"]
     assert names("quick", evidential=False) == names("quick", evidential=True) == general
     assert names("standard", evidential=False) == full
     assert names("standard", evidential=True) == [*full, *evidential]
     assert names("thorough", evidential=False) == [*full, "square_soft_dice"]
     transfers = ["transfer_soft_dice"] * 2
     assert names("thorough", evidential=True, surrogates=2) == [*full, *evidential, *transfers, "square_soft_dice"]
-    assert [backward_passes(preset, evidential=False) for preset in PRESETS] == [101, 411, 1211]
-    assert [backward_passes(preset, evidential=True) for preset in PRESETS] == [101, 711, 2111]
-    assert backward_passes("thorough", evidential=False, surrogates=2) == 1411
+    assert [backward_passes(preset, evidential=False) for preset in PRESETS] == [101, 511, 1511]
+    assert [backward_passes(preset, evidential=True) for preset in PRESETS] == [101, 811, 2411]
+    assert backward_passes("thorough", evidential=False, surrogates=2) == 1711
     assert {member.objective for members in PRESETS.values() for member in members} <= set(OBJECTIVES)
 
 

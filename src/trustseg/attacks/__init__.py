@@ -35,6 +35,7 @@ Raises:
 from collections.abc import Mapping
 from typing import Final
 
+from trustseg.attacks.adam import padam
 from trustseg.attacks.auto_pgd import apgd, staged
 from trustseg.attacks.black_box import square, transfer
 from trustseg.attacks.contract import Attack, AttackFacts, once
@@ -80,6 +81,7 @@ __all__ = [
     "minimal_eps",
     "n_fgsm",
     "overconfidence",
+    "padam",
     "pgd",
     "r_fgsm",
     "rank_swap",

@@ -5,6 +5,7 @@ from typing import Final
 
 from torch import Tensor
 
+from trustseg.attacks.adam import padam
 from trustseg.attacks.auto_pgd import apgd, staged
 from trustseg.attacks.black_box import square
 from trustseg.attacks.contract import AttackFacts, once, stepwise
@@ -30,6 +31,7 @@ ATTACKS: Final[Mapping[str, AttackEntry]] = {
     "pgd": Entry(pgd, "PGD", AttackFacts(stepwise)),
     "segpgd": Entry(segpgd, "SegPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
     "cospgd": Entry(cospgd, "CosPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
+    "padam": Entry(padam, "PAdam", AttackFacts(stepwise, starts_at_image=True)),
     "apgd": Entry(apgd, "Auto-PGD", AttackFacts(stepwise)),
     "staged": Entry(staged, "staged", AttackFacts(stepwise, starts_at_image=True)),
     "square": Entry(square, "Square", AttackFacts(_of_square, random=True)),

@@ -56,6 +56,7 @@ def _full(steps: int) -> tuple[Member, ...]:
         *SIMPLE,
         *(Member("staged", objective, steps) for objective in GENERAL),
         Member("apgd", "soft_dice", steps),
+        Member("padam", "cospgd", steps),
         *(Member("staged", objective, steps, evidential=True, plain=True) for objective in EVIDENTIAL),
     )
 

@@ -64,8 +64,8 @@ def ensemble(
     """Return the images of ``strongest``, which describes the arguments: each in its most harmful version.
 
     Args:
-        preset: ``"quick"`` (101 backward passes per image), ``"standard"`` (411; 711 for a Beta) or ``"thorough"``
-            (1211; 2111 for a Beta; 5000 forward passes; 100 more for each surrogate).
+        preset: ``"quick"`` (101 backward passes per image), ``"standard"`` (511; 811 for a Beta) or ``"thorough"``
+            (1511; 2411 for a Beta; 5000 forward passes; 100 more for each surrogate).
 
     Reference:
         As ``strongest``.
