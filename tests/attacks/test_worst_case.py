@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -9,14 +10,11 @@ from tests.attacks.victims import discs, finder, seeded
 from torch import Tensor
 
 from trustseg.attacks import (
+    ATTACKS,
     PRESETS,
-    apgd,
     backward_passes,
     ensemble,
-    fgsm,
     members_of,
-    pgd,
-    square,
     staged,
     strongest,
     transfer,
@@ -51,16 +49,11 @@ def test_never_does_less_harm_than_a_member(head: str, preset: Preset) -> None:
     found = strongest(victim, images, masks, eps=EPS, preset=preset, surrogates=surrogates, generator=seeded(4))
     generator = seeded(4)
     start = LINF.start(images, torch.full((4, 1, 1, 1), EPS), generator)
+    drawn: dict[str, dict[str, Any]] = {"apgd": {"start": start}, "square": {"generator": generator}}
     harms = {"clean": harm(victim(images), masks)}
     for member in members_of(preset, evidential=head == "beta", surrogates=len(surrogates)):
-        attacks: dict[str, Callable[..., Tensor]] = {
-            "fgsm": fgsm,
-            "pgd": partial(pgd, steps=member.steps),
-            "staged": partial(staged, steps=member.steps),
-            "apgd": partial(apgd, steps=member.steps, start=start),
-            "square": partial(square, steps=member.steps, generator=generator),
-        }
-        attack = attacks[member.attack]
+        steps = {"steps": member.steps} if "steps" in ATTACKS[member.attack].options else {}
+        attack: Callable[..., Tensor] = partial(ATTACKS[member.attack], **steps, **drawn.get(member.attack, {}))
         if member.transferred:
             attack = partial(transfer, surrogate=surrogate, attack=attack)
         moved = attack(victim, images, masks, eps=EPS, objective=member.objective)
