@@ -25,8 +25,9 @@ DrawnScore = Callable[[Floats, Floats, Floats], Floats]
 def grouped(values: Floats, scores: Floats) -> Floats:
     """Return the sums of values (D, N) over blocks of equal scores (N,), in rising order of the score (D, K)."""
     order = np.argsort(scores, kind="stable")
-    starts = np.unique(scores[order], return_index=True)[1]
-    return np.asarray(np.add.reduceat(values[:, order], starts, axis=1), np.float64)
+    starts, ordered = np.unique(scores[order], return_index=True)[1], np.take(values, order, axis=1)
+    tied = len(starts) < len(order)
+    return np.asarray(np.add.reduceat(ordered, starts, axis=1) if tied else ordered, np.float64)
 
 
 def by_blocks(score: Callable[[Floats, Floats], Floats]) -> DrawnScore:

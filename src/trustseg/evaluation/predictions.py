@@ -30,7 +30,7 @@ __all__ = ["evaluate_predictions", "fitted_map"]
 
 _SUREST: Final = 100.0  # log-odds of a probability of exactly 1, whose cross-entropy would be infinite
 _LEVELS: Final = 65535  # of a map while it is resized
-_BATCH: Final = 4  # images of usual size whose maps stay in the cache of a processor
+_BATCH: Final = 8  # images of usual size whose maps stay in the cache of a processor
 _READ: Final = 64  # reference masks that are read, then released, at a time
 
 
@@ -54,7 +54,8 @@ def evaluate_predictions(
     """
     cohort = cohort_of(pack, rows, device="cpu")
     recorder = Recorder(CLEAN, config, groups=sorted(cohort.cases["group"].unique()), device=cohort.device)
-    digest, native_dices, natives, done = hashlib.sha256(), list[float](), _natives(pack, rows), 0
+    digest, native_dices, done = hashlib.sha256(), list[float](), 0
+    natives = None if _at_own_size(pack, rows) else _natives(pack, rows)
     for cases in cohort.cases.iter_slices(_BATCH):
         masks = ignoring(torch.from_numpy(pack.masks[rows[done : done + len(cases)]]), IGNORED)
         unchanged = torch.zeros(()).expand(masks.shape)  # of the images only their change would be looked at
@@ -64,14 +65,15 @@ def evaluate_predictions(
         squares = [fitted_map(values, pack, int(rows[done + place])) for place, values in enumerate(maps)]
         belief = Bernoulli(torch.from_numpy(_log_odds(np.stack(squares)))[:, None])
         recorder.add(belief, unchanged, masks, cases, changed=unchanged)
-        native_dices += [_native_dice(values, next(natives)) for values in maps]
+        if natives is not None:
+            native_dices += [_native_dice(values, next(natives)) for values in maps]
         done += len(maps)
         if done % _READ == 0:
             release(pack.masks)
         if report is not None:
             report(done, len(rows))
     tables = recorder.tables()
-    known = pl.Series("dice_native", native_dices, dtype=pl.Float64)
+    known = pl.col("dice") if natives is None else pl.Series(native_dices, dtype=pl.Float64)
     has_mask = pl.col("reference") == "mask"
     tables["records"] = tables["records"].with_columns(pl.when(has_mask).then(known).alias("dice_native"))
     for table in TABLES:
@@ -114,12 +116,14 @@ def _log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
     return odds.clip(-_SUREST, _SUREST)
 
 
+def _at_own_size(pack: Pack, rows: NDArray[np.int64]) -> bool:
+    """Return whether no image of a pack on the disk was resized."""
+    sides = pack.index[rows.tolist()].select("width", "height") if pack.folder is not None else None
+    return sides is not None and bool((sides == pack.size).to_numpy().all())
+
+
 def _natives(pack: Pack, rows: NDArray[np.int64]) -> Iterator[Tensor | None]:
     """Yield reference masks (H, W) at the size of the images, None where there is none: of a pack in memory, say."""
-    sides = pack.index[rows.tolist()].select("width", "height") if pack.folder is not None else None
-    if sides is not None and bool((sides == pack.size).to_numpy().all()):  # no mask was resized
-        yield from (compact(ignoring(torch.from_numpy(np.array(pack.masks[row, 0])), IGNORED)) for row in rows)
-        return
     for start in range(0, len(rows), _READ):
         some = rows[start : start + _READ].tolist()
         for mask in [None] * len(some) if pack.folder is None else pack.native_masks(some):

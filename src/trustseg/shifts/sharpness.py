@@ -4,7 +4,6 @@ import math
 from typing import Final
 
 import torch
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, pad
 
@@ -87,6 +86,8 @@ def gaussian_blur(images: Tensor, severity: int, generator: torch.Generator) -> 
 
 def blurred(images: Tensor, deviation: float) -> Tensor:
     """Return images convolved with a Gaussian of a standard deviation in px, as ``gaussian_blur`` describes it."""
+    from kornia.filters import gaussian_blur2d  # takes half a second to load
+
     side = 2 * math.ceil(3 * deviation) + 1
     smooth: Tensor = gaussian_blur2d(images, (side, side), (deviation, deviation), border_type="replicate")
     return smooth

@@ -121,9 +121,9 @@ def open_predictions(folder: Path, *, class_index: int | None = None) -> Predict
 
 def _files_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the prediction of each case, and sentences on what was passed over."""
-    others = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = [path for path in others if path.suffix.lower() in _FILES]
-    others = [path for path in others if path not in paths]
+    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = [path for path in found if path.suffix.lower() in _FILES]
+    others = [path for path in found if path.suffix.lower() not in _FILES]
     if lossy := [path for path in others if path.suffix.lower() in (".jpg", ".jpeg")]:
         raise DataError(f"'{lossy[0]}' is a JPEG file, which changes predictions; write PNG, .npy or .npz")
     if not paths:
