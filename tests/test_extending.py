@@ -89,7 +89,7 @@ def lone(path: Path, declared: Declared | None = None) -> Listing:
 
 def wrong_pixels(prediction: Tensor, masks: Tensor, *, power: float = 1.0) -> Tensor:
     """Share of wrong pixels."""
-    return (prediction.float() - masks).abs().flatten(1).mean(dim=1) ** power
+    return torch.where(prediction, 1 - masks, masks).flatten(1).mean(dim=1) ** power  # masks are numbers
 
 
 def last_block(counts: Floats, errors: Floats) -> Floats:

@@ -12,6 +12,7 @@ from trustseg.metrics import (
     dice,
     harm,
     iou,
+    metrics_of,
     overlap_counts,
     pooled_dice,
     pooled_iou,
@@ -32,6 +33,13 @@ NAN = float("nan")
 
 def _same(got: torch.Tensor, wanted: list[float]) -> None:
     torch.testing.assert_close(got, torch.tensor(wanted), equal_nan=True)
+
+
+def test_metrics_that_take_bool_give_what_they_give_of_numbers() -> None:
+    for entry in metrics_of("image").values():
+        if entry.facts.takes_bool:
+            found = entry(PREDICTION, MASKS.bool())
+            torch.testing.assert_close(found, entry(PREDICTION, MASKS), equal_nan=True, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.int64, torch.float16])

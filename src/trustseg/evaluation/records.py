@@ -14,7 +14,7 @@ from trustseg.beliefs import Belief, Beta
 from trustseg.config import EvaluationConfig
 from trustseg.data.pack import GROUP
 from trustseg.data.resizing import Area
-from trustseg.entries import call
+from trustseg.entries import read
 from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
 from trustseg.evaluation.frames import areas_in, by_area, image_scores, native_dice, region_of
@@ -62,10 +62,7 @@ class Recorder:
     ) -> None:
         self._condition = condition
         self._config = config
-        metrics = metrics_of("image")
-        self._metrics = {
-            metric_column(name): call(metrics, name, kind="metric") for name in ("dice", "iou", *config.metrics)
-        }
+        self._metrics = {metric_column(name): _metric(name) for name in ("dice", "iou", *config.metrics)}
         self._numbers = {group: number for number, group in enumerate(groups)}
         self._records: list[pl.DataFrame] = []
         self._pixels = PixelSums(groups, device)
@@ -153,6 +150,13 @@ class Recorder:
         }
 
 
+def _metric(text: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the metric that a text names; unless it takes bool, it is given references as numbers."""
+    entry, options = read(metrics_of("image"), text, kind="metric")
+    metric = partial(entry, **options)
+    return metric if entry.facts.takes_bool else lambda prediction, masks: metric(prediction, masks.float())
+
+
 def _series(columns: Mapping[str, Tensor | None]) -> list[pl.Series]:
     """Return columns (B,) as they are kept, null where there is none; they leave the device together."""
     known = {name: values for name, values in columns.items() if values is not None}
@@ -186,14 +190,13 @@ def _compared(
         masks = compact(torch.where(torch.tensor(known, device=masks.device).view(-1, 1, 1, 1), masks, nothing))
     nll = LOSSES["binary_cross_entropy"](belief, masks)
     counts = overlap_counts(prediction, masks)
-    reference = masks.float()  # as a metric of somebody's own expects it
     return {
         "size": torch.full_like(counts.pixels, masks.shape[-1]),
         "pixels": counts.pixels,
         "mask_px": counts.reference,
         "predicted_px": counts.predicted,
         "intersection_px": counts.intersection,
-        **{column: metric(prediction, reference) for column, metric in metrics.items()},
+        **{column: metric(prediction, masks) for column, metric in metrics.items()},
         "harm": harm(prediction, masks),
         "brier": brier(belief.probability, masks),
         "nll": torch.where(counts.pixels > 0, nll, torch.nan),
@@ -239,14 +242,14 @@ def _scores(
     belief: Belief, maps: dict[str, Tensor], config: EvaluationConfig, areas: Sequence[Area] | None
 ) -> dict[str, Tensor | None]:
     """Return the image scores of every measure and aggregation, none where the belief lacks the measure."""
-    deferral = config.deferral
+    deferral, probability = config.deferral, belief.probability
     wanted = [*product(config.measures, config.aggregations)]
     wanted += [(measure, deferral.aggregation) for measure in (deferral.measure.bernoulli, deferral.measure.beta)]
     missing = {name for name, _ in wanted if isinstance(belief, MEASURES[name].facts.given_by)} - maps.keys()
     scored = maps | {name: MEASURES[name](belief) for name in missing}
     return {
-        score_column(measure, name): image_scores(name, scored[measure], belief.probability, areas)
+        score_column(measure, name): image_scores(name, scored[measure], probability, areas)
         if measure in scored
         else None
-        for measure, name in wanted
+        for measure, name in dict.fromkeys(wanted)
     }

@@ -42,6 +42,7 @@ class MetricFacts:
         error: of a ranking of pixels: ``"wrong"`` or ``"brier"``, as in the streaming metrics.
         shown: ``"table"``: in the tables of its kind alone. ``"summary"``: on the first screen of a report, too.
             ``"compared"``: in the differences between variants and their verdicts as well.
+        takes_bool: of images: whether references may be bool, which need no check; otherwise they are float32.
     """
 
     better: Literal["higher", "lower", "zero"] = "higher"
@@ -50,6 +51,7 @@ class MetricFacts:
     kind: Kind = "image"
     error: Literal["wrong", "brier"] = "wrong"
     shown: Shown = "table"
+    takes_bool: bool = False
 
 
 _GIVEN: Final = frozenset({"spacing"})
@@ -57,16 +59,16 @@ _ORACLE: Final = frozenset({"oracle"})
 _RULES: Final = frozenset({"threshold", "drop", "false_alarm"})
 
 METRICS: Final[Mapping[str, Entry[Any, MetricFacts]]] = {
-    "dice": Entry(dice, "Dice", MetricFacts(shown="compared")),
+    "dice": Entry(dice, "Dice", MetricFacts(shown="compared", takes_bool=True)),
     "pooled_dice": Entry(dice_terms, "pooled Dice", MetricFacts(kind="pooled", shown="summary")),
-    "iou": Entry(iou, "IoU", MetricFacts(shown="summary")),
+    "iou": Entry(iou, "IoU", MetricFacts(shown="summary", takes_bool=True)),
     "pooled_iou": Entry(iou_terms, "pooled IoU", MetricFacts(kind="pooled")),
-    "sensitivity": Entry(sensitivity, "sensitivity", MetricFacts()),
-    "precision": Entry(precision, "precision", MetricFacts()),
-    "hausdorff_95": Entry(hausdorff_95, "HD95", MetricFacts("lower", "px", (0.0, math.inf)), _GIVEN),
-    "surface_dice": Entry(surface_dice, "surface Dice", MetricFacts(), _GIVEN),
-    "lesion_f1": Entry(lesion_f1, "lesion F1", MetricFacts()),
-    "area_error": Entry(area_error, "area error", MetricFacts("zero", bounds=(-1.0, math.inf))),
+    "sensitivity": Entry(sensitivity, "sensitivity", MetricFacts(takes_bool=True)),
+    "precision": Entry(precision, "precision", MetricFacts(takes_bool=True)),
+    "hausdorff_95": Entry(hausdorff_95, "HD95", MetricFacts("lower", "px", (0.0, math.inf), takes_bool=True), _GIVEN),
+    "surface_dice": Entry(surface_dice, "surface Dice", MetricFacts(takes_bool=True), _GIVEN),
+    "lesion_f1": Entry(lesion_f1, "lesion F1", MetricFacts(takes_bool=True)),
+    "area_error": Entry(area_error, "area error", MetricFacts("zero", bounds=(-1.0, math.inf), takes_bool=True)),
     "ause": Entry(ause_from_counts, "AUSE", MetricFacts("lower", kind="pixel_ranking", shown="summary"), _ORACLE),
     "ause_brier": Entry(
         ause_from_counts, "AUSE, Brier", MetricFacts("lower", kind="pixel_ranking", error="brier"), _ORACLE
