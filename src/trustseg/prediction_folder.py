@@ -68,6 +68,7 @@ class PredictionAbout(_Part):
         white: value of deep images that became 255; None if no image needed one.
         policy: content of the policy that chose the images to review; None without one.
         control: threshold of the masks, as ``trustseg defer masks`` wrote it; None for p > 0.5.
+        area: interval of the areas, as ``trustseg defer area`` wrote it; None without one.
         images: one entry for each row of the table, in any order.
     """
 
@@ -78,6 +79,7 @@ class PredictionAbout(_Part):
     white: Annotated[int, Field(ge=1)] | None
     policy: Mapping[str, object] | None
     control: Mapping[str, object] | None
+    area: Mapping[str, object] | None = None
     images: list[PredictedImage]
 
 

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from trustseg.beliefs import Beta
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.inventory import SUFFIXES
 from trustseg.data.resizing import image_area, resize_image
-from trustseg.deferral import FalseNegativeControl, expected_share
+from trustseg.deferral import AreaInterval, FalseNegativeControl, expected_share
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.predict import image_files_of, predict
@@ -209,6 +210,23 @@ def test_a_control_thresholds_the_maps_it_was_fitted_on(
     (row,) = rows_of(table)
     assert float(row["predicted_fraction"]) == pytest.approx((mask == 255).mean(), abs=1e-6)
     assert (row["width"], row["height"]) == (str(width), str(height))
+
+
+def test_an_interval_of_areas_is_that_of_the_model_s_own_map(tmp_path: Path) -> None:
+    segmenter, film = small_segmenter(), noise(50, 33)
+    interval = AreaInterval(threshold=0.45, at_most=0.1, patients=9, images=9)
+    (row,) = rows_of(predict(segmenter, [save(film, tmp_path / "film.png")], tmp_path / "out", area=interval))
+    pixels = torch.from_numpy(resize_image(film, 32).copy())
+    with torch.no_grad():
+        p = segmenter.eval().belief(pixels[None, None].float() / 255).probability
+    expected = [float((p > 0.55).float().mean()), float((p >= 0.45).float().mean())]
+    assert [float(row["fraction_low"]), float(row["fraction_high"])] == pytest.approx(expected, abs=1e-6)
+    assert expected[0] < expected[1]
+    about = read_prediction_folder(tmp_path / "out").about
+    assert about.area is not None
+    assert about.area["threshold"] == 0.45
+    with pytest.raises(DataError, match="the interval was fitted for model other"):
+        predict(segmenter, [tmp_path / "film.png"], tmp_path / "out", area=replace(interval, model="other"))
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 60), (64, 48)])

@@ -1,4 +1,4 @@
-"""``trustseg defer masks``: masks that miss little of the foreground, fitted on validation images."""
+"""``trustseg defer masks`` and ``defer area``: masks that miss little, and intervals for the area, from validation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from trustseg.cli.options import Keys, Model, Settings, Uncalibrated, home_of, o
 
 if TYPE_CHECKING:
     from trustseg.data.splits import Indices
-    from trustseg.deferral import FalseNegativeControl
+    from trustseg.deferral import AreaInterval, FalseNegativeControl
     from trustseg.models import BeliefModel
 
-__all__ = ["masks"]
+__all__ = ["area", "masks"]
 
 
 def masks(
@@ -47,6 +47,36 @@ def masks(
     say(control.statement)
     say(ONLY_CLEAN)
     say(f"control: {file}")
+
+
+def area(
+    model: Model,
+    settings: Settings = None,
+    output: Annotated[Path | None, output_option("File to write. Default: area.json next to MODEL.")] = None,
+    at_most: Annotated[
+        float, typer.Option(help="Bound on the chance that an area of a new patient lies outside its interval.")
+    ] = 0.1,
+    uncalibrated: Uncalibrated = False,
+    keys: Keys = False,
+) -> None:
+    """Fit an interval for the area of the foreground, on validation images; evaluate it on test images.
+
+    Apply it with 'trustseg predict --area'. The bound is one over patients, and void under attack or shift.
+    """
+    from trustseg.deferral import fit_area_interval, save_area_interval
+    from trustseg.evaluation import load_model
+    from trustseg.evaluation.loading import hash_of_model
+
+    loaded = load_model(model, uncalibrated=uncalibrated)
+    sides = sides_of(model, loaded.spec, settings)
+    fitted_on = _maps_of(loaded, sides, sides.validation)
+    interval = fit_area_interval(**fitted_on, at_most=at_most, model=hash_of_model(loaded))
+    file = output or home_of(model) / "area.json"
+    save_area_interval(interval, file)
+    _print_interval(interval, _maps_of(loaded, sides, sides.test))
+    say(interval.statement)
+    say(ONLY_CLEAN)
+    say(f"interval: {file}")
 
 
 def _maps_of(model: "BeliefModel", sides: Sides, rows: "Indices") -> dict[str, Any]:
@@ -83,3 +113,24 @@ def _print_control(control: "FalseNegativeControl", tested: dict[str, Any]) -> N
         lines.append([words, *("undefined" if found is None else found.text(3) for found in (missed, price)), false])
     header = ("mask of the test images", "foreground missed", "area / reference", "area without foreground")
     print_table(header, lines, width=130)
+
+
+def _print_interval(interval: "AreaInterval", tested: dict[str, Any]) -> None:
+    """Print how often areas of the test images lie within their intervals, and how wide these are."""
+    import polars as pl
+
+    from trustseg.deferral import apply_area_interval
+    from trustseg.statistics import bootstrap_mean
+
+    table = apply_area_interval(interval, **tested).with_columns(
+        width=(pl.col("high_px") - pl.col("low_px")) / pl.col("pixels"),
+        error=(pl.col("predicted_px") - pl.col("mask_px")).abs() / pl.col("pixels"),
+    )
+    patients = table.group_by("patient", maintain_order=True).agg(pl.col("inside").all().cast(pl.Float64))
+    lines = [
+        ["patients with all areas inside", bootstrap_mean(patients["inside"], patients["patient"]).text(3)],
+        ["images with the area inside", bootstrap_mean(table["inside"].cast(pl.Float64), table["patient"]).text(3)],
+        ["width of the interval, share of the image", bootstrap_mean(table["width"], table["patient"]).text(4)],
+        ["error of the area of p > 0.5, share of the image", bootstrap_mean(table["error"], table["patient"]).text(4)],
+    ]
+    print_table(("test images", "value"), lines, width=130)

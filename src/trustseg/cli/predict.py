@@ -41,6 +41,7 @@ def predict(
         typer.Option(help="Policy from 'trustseg defer fit' or 'certify'; its measure and aggregation are used."),
     ] = None,
     control: Annotated[Path | None, typer.Option(help="Threshold from 'trustseg defer masks'.")] = None,
+    area: Annotated[Path | None, typer.Option(help="Interval of areas from 'trustseg defer area'.")] = None,
     noise_seeds: Annotated[
         Path | None,
         typer.Option(help="Repeat the noise recorded in this predictions.csv, with a certified policy."),
@@ -88,7 +89,7 @@ def predict(
         raise MissingFileError(f"no image or folder '{images}'; check the path")
     if watch is None:
         require_empty(folder, overwrite=overwrite)
-    choices = Choices(measure, aggregation, policy, control, noise_seeds, uncalibrated)
+    choices = Choices(measure, aggregation, policy, control, area, noise_seeds, uncalibrated)
     is_file = model.suffix.lower() in (".onnx", ".pt2") and not model.is_dir()
     ready = _with_file(model, choices) if is_file else with_model(model, choices)
     meaning = partial(_meaning, ready, segment, segment_category, segment_type) if dicom else None
@@ -110,6 +111,7 @@ class Choices(NamedTuple):
     aggregation: str | None = None
     policy: Path | None = None
     control: Path | None = None
+    area: Path | None = None
     noise_seeds: Path | None = None
     uncalibrated: bool = False
 
@@ -128,7 +130,7 @@ def with_model(model: Path, choices: Choices) -> _Ready:
     """Return the model of a folder, with the policies that were chosen."""
     from trustseg.cli.images import reading_of
     from trustseg.config.loading import data_of_run
-    from trustseg.deferral import CertifiedPolicy, load_control
+    from trustseg.deferral import CertifiedPolicy, load_area_interval, load_control
     from trustseg.deferral.policy_files import load_any_policy
     from trustseg.evaluation import load_model
     from trustseg.evaluation.noisy import recorded_draws
@@ -137,6 +139,7 @@ def with_model(model: Path, choices: Choices) -> _Ready:
 
     policy = None if choices.policy is None else load_any_policy(choices.policy)
     control = None if choices.control is None else load_control(choices.control)
+    area = None if choices.area is None else load_area_interval(choices.area)
     measure, aggregation = score_of(choices.measure, choices.aggregation, policy)
     draws = None
     if choices.noise_seeds is not None:
@@ -152,13 +155,15 @@ def with_model(model: Path, choices: Choices) -> _Ready:
         aggregation=aggregation,
         policy=policy,
         control=control,
+        area=area,
         draws=draws,
         fit="squash" if reading is None else reading.fit,
         device=device_of("auto"),
     )
     promises = [] if policy is None else [policy.statement, limits_of(policy)]
-    if control is not None:
-        promises += [control.statement, *([] if ONLY_CLEAN in promises else [ONLY_CLEAN])]
+    for fitted in (control, area):
+        if fitted is not None:
+            promises += [fitted.statement, *([] if ONLY_CLEAN in promises else [ONLY_CLEAN])]
 
     def target() -> str | None:
         return None if (data := data_of_run(model)) is None else data.target

@@ -1,12 +1,19 @@
-"""Deferral: policies that send images to a human, fitted once and frozen, and conformal control of missed foreground.
+"""Deferral: policies that send images to a human, fitted once and frozen, and conformal control of masks.
 
 ``policy`` reads record tables only; ``ranking`` tells which image score to use; ``fitting`` finds thresholds that keep
-a guarantee; ``conformal`` does so for the pixels of a mask. The unit is a patient. Every guarantee is for new patients
-like those it was fitted on, and void under attack or shift. ``model`` is everywhere the hash of the model and
-calibration that gave scores or probabilities, ``"model"`` of ``evaluation.json``, so that a policy or control can be
-refused for others; empty if unknown.
+a guarantee; ``conformal`` does so for the pixels of a mask, ``area`` for its size. The unit is a patient. Every
+guarantee is for new patients like those it was fitted on, and void under attack or shift. ``model`` is everywhere the
+hash of the model and calibration that gave scores or probabilities, ``"model"`` of ``evaluation.json``, so that a
+policy or control can be refused for others; empty if unknown.
 """
 
+from trustseg.deferral.area import (
+    AreaInterval,
+    apply_area_interval,
+    fit_area_interval,
+    load_area_interval,
+    save_area_interval,
+)
 from trustseg.deferral.certified import (
     CertifiedPolicy,
     certified_bound,
@@ -33,9 +40,11 @@ __all__ = [
     "NONE",
     "TARGETS",
     "VOID",
+    "AreaInterval",
     "CertifiedPolicy",
     "FalseNegativeControl",
     "Policy",
+    "apply_area_interval",
     "apply_false_negative_control",
     "apply_policy",
     "certified_bound",
@@ -44,14 +53,17 @@ __all__ = [
     "check_model",
     "compare_scores",
     "expected_share",
+    "fit_area_interval",
     "fit_certified_policy",
     "fit_false_negative_control",
     "fit_policy",
     "load_any_policy",
+    "load_area_interval",
     "load_certified_policy",
     "load_control",
     "load_policy",
     "patients_needed",
+    "save_area_interval",
     "save_control",
     "save_policy",
 ]

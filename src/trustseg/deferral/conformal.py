@@ -25,6 +25,7 @@ from trustseg.files import read_json, write_json
 __all__ = [
     "FalseNegativeControl",
     "apply_false_negative_control",
+    "checked_maps",
     "expected_share",
     "fit_false_negative_control",
     "load_control",
@@ -141,7 +142,7 @@ def fit_false_negative_control(
         (0.6, 1.0)
     """
     require_share("at_most", at_most)
-    maps, inside, _ = _checked(probabilities, masks, patients, adaptive=adaptive)
+    maps, inside, _ = checked_maps(probabilities, masks, patients, adaptive=adaptive)
     rows = [row for row, region in enumerate(inside) if region.any()]
     names, owner = np.unique([str(patients[row]) for row in rows], return_inverse=True)
     needed = smallest_calibration(at_most)
@@ -182,7 +183,7 @@ def apply_false_negative_control(
     The price is the sum of ``set_px`` over that of ``mask_px``.
     """
     rows = []
-    checked = _checked(probabilities, masks, patients, adaptive=control.adaptive)
+    checked = checked_maps(probabilities, masks, patients, adaptive=control.adaptive)
     for name, probability, region, pixels in zip(patients, *checked, strict=True):
         predicted, area = probability >= control.threshold, int(region.sum())
         rows.append(
@@ -198,8 +199,12 @@ def apply_false_negative_control(
     return pl.DataFrame(rows, schema={**kinds, "false_negative_rate": pl.Float64})
 
 
-def _checked(
-    probabilities: Sequence[ArrayLike], masks: Sequence[ArrayLike], patients: Sequence[object], *, adaptive: bool
+def checked_maps(
+    probabilities: Sequence[ArrayLike],
+    masks: Sequence[ArrayLike],
+    patients: Sequence[object],
+    *,
+    adaptive: bool = False,
 ) -> tuple[list[NDArray[np.floating]], list[NDArray[np.bool_]], list[int]]:
     """Return what is thresholded (NaN where ignored), foreground and number of pixels of each image, or raise."""
     if not len(probabilities) == len(masks) == len(patients):

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from trustseg.deferral.area import AreaInterval
 from trustseg.deferral.conformal import FalseNegativeControl
 from trustseg.errors import DataError
 from trustseg.records import score_column
@@ -158,10 +159,10 @@ def in_group(records: pl.DataFrame, group: str) -> NDArray[np.bool_]:
     return np.asarray(found, bool)
 
 
-def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:
-    """Raise a DataError if scores are of another ``model`` than those that a policy or control was fitted on."""
+def check_model(fitted: Policy | FalseNegativeControl | AreaInterval, model: str) -> None:
+    """Raise a DataError if scores are of another ``model`` than those that a promise was fitted on."""
     if fitted.model and model and model != fitted.model:
-        kind = "policy" if isinstance(fitted, Policy) else "control"
+        kind = {FalseNegativeControl: "control", AreaInterval: "interval"}.get(type(fitted), "policy")
         raise DataError(
             f"the {kind} was fitted for model {fitted.model}, not for model {model} (a calibration makes "
             f"another model); fit the {kind} again, or use the model with --uncalibrated if it was not calibrated then"

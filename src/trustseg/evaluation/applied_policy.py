@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from trustseg.deferral import NONE, VOID, CertifiedPolicy, FalseNegativeControl, Policy, check_model
+from trustseg.deferral import NONE, VOID, AreaInterval, CertifiedPolicy, FalseNegativeControl, Policy, check_model
 from trustseg.deferral.certified import check_certified
 from trustseg.deferral.exchangeability import compared_scores, differs_by_now
 from trustseg.errors import ConfigError
@@ -17,22 +17,26 @@ _CHANCE = "conformal test martingale; chance of a false alarm at most 0.05"
 def check_policy(
     policy: Policy | CertifiedPolicy | None,
     control: FalseNegativeControl | None,
+    area: AreaInterval | None,
     draws: Mapping[str, Draw] | None,
     model: BeliefModel,
     hash_of_this: str,
 ) -> None:
-    """Raise unless policy, control and draws fit the model and each other."""
+    """Raise unless policy, control, interval and draws fit the model and each other."""
     certified = isinstance(policy, CertifiedPolicy)
-    if certified and control is not None:
-        raise ConfigError("a certified policy predicts from noisy images, and a control was fitted on images without")
+    without_noise = {"a control": control, "an interval of areas": area}
+    for name, fitted in without_noise.items():
+        if certified and fitted is not None:
+            raise ConfigError(f"a certified policy predicts from noisy images, and {name} was fitted on images without")
     if draws is not None and not certified:
         raise ConfigError("noise can only be repeated for a certified policy; give it, or leave --noise-seeds out")
     if isinstance(policy, CertifiedPolicy):
         check_certified(policy, model=hash_of_this, size=model.spec.size, channels=model.spec.channels)
     elif policy is not None:
         check_model(policy, hash_of_this)
-    if control is not None:
-        check_model(control, hash_of_this)
+    for fitted in without_noise.values():
+        if fitted is not None:
+            check_model(fitted, hash_of_this)
 
 
 def guarantee_of(

@@ -14,7 +14,7 @@ from trustseg.data.decode import read_image
 from trustseg.data.intensity import IntensityScale, render
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import Fit, image_area, resize_image
-from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
+from trustseg.deferral import AreaInterval, CertifiedPolicy, FalseNegativeControl, Policy
 from trustseg.evaluation.beliefs import uncertainty_of
 from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.noisy import Draw, draw_of, noisy
@@ -31,6 +31,7 @@ class ImageSettings(NamedTuple):
     aggregation: str
     policy: Policy | CertifiedPolicy | None
     control: FalseNegativeControl | None
+    area: AreaInterval | None
     draws: Mapping[str, Draw] | None
     scale: IntensityScale
     fit: Fit
@@ -58,7 +59,7 @@ class ImagePrediction(NamedTuple):
 
 def predict_image(model: BeliefModel, file: Path, name: str, settings: ImageSettings) -> ImagePrediction:
     """Return what a model in evaluation mode, on ``settings.device``, says of an image file, called ``name``."""
-    measure, aggregation, policy, control, draws, scale, fit, device = settings
+    measure, aggregation, policy, control, interval, draws, scale, fit, device = settings
     spec = model.spec
     picture = read_image(file)
     pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size, fit)
@@ -92,6 +93,10 @@ def predict_image(model: BeliefModel, file: Path, name: str, settings: ImageSett
         mask = _nearest(controlled[(..., *area.slices)], native)
     else:
         mask = probability > 0.5
+    if interval is not None:
+        own = belief.probability[(..., *area.slices)]
+        ends = zip(("fraction_low", "fraction_high"), interval.limits(own.cpu().numpy()), strict=True)
+        promise |= {end: f"{pixels / own.numel():.6f}" for end, pixels in ends}
     return prediction_of(name, picture, mask, probability, maps, score, settings, promise)
 
 

@@ -15,7 +15,7 @@ from trustseg.data.intensity import IntensityScale
 from trustseg.data.layouts import uniquely_named
 from trustseg.data.pack import PackOptions
 from trustseg.data.resizing import Fit
-from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
+from trustseg.deferral import AreaInterval, CertifiedPolicy, FalseNegativeControl, Policy
 from trustseg.deferral.policy_files import content_of
 from trustseg.dicom_output import SegmentMeaning
 from trustseg.errors import DataError, MissingFileError
@@ -96,6 +96,7 @@ def predict(
     aggregation: str = "soft_dice_confidence",
     policy: Policy | CertifiedPolicy | None = None,
     control: FalseNegativeControl | None = None,
+    area: AreaInterval | None = None,
     draws: Mapping[str, Draw] | None = None,
     scale: IntensityScale | None = None,
     fit: Fit = "squash",
@@ -121,6 +122,7 @@ def predict(
             as the model gives it, resized by nearest neighbour; ``predictions.csv`` records it.
         control: threshold at which masks are drawn: of the model's own maps, which the control was fitted on, so that
             masks are resized back by nearest neighbour. Without one, masks are where the resized p is above 0.5.
+        area: interval that ``fraction_low`` and ``fraction_high`` of the table are taken from, of the model's own maps.
         draws: noise of an earlier prediction, by the name of the image's file, which a certified policy then repeats;
             None draws it anew from the system's entropy.
         scale: intensity scale of the data that the model was trained on; None decides from these files.
@@ -139,12 +141,12 @@ def predict(
         MissingPackageError: if DICOM is to be written and highdicom is not installed.
     """
     hash_of_this = hash_of_model(model)
-    check_policy(policy, control, draws, model, hash_of_this)
+    check_policy(policy, control, area, draws, model, hash_of_this)
     if policy is not None:
         measure, aggregation = policy.measure, policy.aggregation
     options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
     scale = scale_of(list(files), options, scale, note, dicom=dicom is not None)
-    settings = ImageSettings(measure, aggregation, policy, control, draws, scale, fit, device)
+    settings = ImageSettings(measure, aggregation, policy, control, area, draws, scale, fit, device)
     ready = model.eval().to(device)
     return write_predictions(
         lambda file, name: predict_image(ready, file, name, settings),
@@ -215,6 +217,7 @@ def _about(model: str, settings: ImageSettings, images: list[PredictedImage]) ->
         white=settings.scale.white,
         policy=None if settings.policy is None else content_of(settings.policy),
         control=None if settings.control is None else {**asdict(settings.control)},
+        area=None if settings.area is None else {**asdict(settings.area)},
         images=images,
     )
 

@@ -44,7 +44,8 @@ def predict_exported(
     about = exported.description
     options = PackOptions(about.size, about.channels, about.fit)
     scale = scale_of(list(files), options, scale or about.scale, note, dicom=dicom is not None)
-    settings = ImageSettings(about.measure, about.aggregation, exported.policy, None, None, scale, about.fit, "cpu")
+    fitted = exported.policy, None, None, None  # an exported file holds no control, interval or noise
+    settings = ImageSettings(about.measure, about.aggregation, *fitted, scale, about.fit, "cpu")
     return write_predictions(
         lambda file, name: _predict_one(exported, file, name, settings),
         files,
