@@ -1,9 +1,10 @@
-"""``trustseg defer masks``: fitted on what the model was validated on, measured on its test images, used by predict."""
+"""``trustseg defer masks`` and ``defer area``: fitted on validation images, tried on test images, used by predict."""
 
 import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from PIL import Image
 from tests.cli.conftest import Command, done, refusal
 
 from trustseg.data import open_dataset, split_cases
-from trustseg.deferral import load_control
+from trustseg.deferral import load_area_interval, load_control
 from trustseg.models import Segmenter
 
 FILMS = "films/Test Set/Images"
@@ -71,3 +72,18 @@ def test_predict_draws_its_masks_at_the_threshold(command: Command, untrained: P
         Path("other.json").write_text(json.dumps(content | edit))
         assert words in refusal(command("predict", untrained, FILMS, "-o", "refused", "--control", "other.json"))
         assert not Path("refused").exists()
+
+
+def test_an_interval_of_areas_is_fitted_tried_and_applied(command: Command, untrained: Path) -> None:
+    found = done(command("defer", "area", untrained, "--at-most", "0.5"))
+    interval = load_area_interval(Path("run/area.json"))
+    assert interval.statement in found
+    assert "patients with all areas inside" in found
+    assert found.endswith("interval: run/area.json\n")
+    found = done(command("predict", untrained, FILMS, "-o", "predictions", "--area", "run/area.json"))
+    assert interval.statement in found
+    table = pl.read_csv("predictions/predictions.csv")
+    assert (table["fraction_low"] <= table["fraction_high"]).all()
+    Path("run/area.json").write_text("{}")
+    refused = refusal(command("predict", untrained, FILMS, "-o", "refused", "--area", "run/area.json"))
+    assert "holds no interval of areas" in refused
