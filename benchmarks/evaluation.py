@@ -14,7 +14,7 @@ from benchmarks.timing import Figure, seconds_of
 from trustseg.config import EvaluationConfig, load_run
 from trustseg.data import Pack
 from trustseg.evaluation import evaluate
-from trustseg.evaluation.conditions import conditions_of, perturbed
+from trustseg.evaluation.conditions import conditions_of, perturb
 from trustseg.evaluation.measuring import cohort_of, ladders, measure
 from trustseg.models import Segmenter
 from trustseg.models.inference import fast_forward
@@ -66,7 +66,7 @@ def _alone(segmenter: Segmenter, pack: Pack, count: int, config: EvaluationConfi
         for number, (images, masks, _) in enumerate(cohort.batches(config.batch_size)):
             for condition in conditions_of(config):
                 generator = derived_generator(0, condition.slug, number)
-                changed, *_ = perturbed(fast, images, masks, condition, generator=generator)
+                changed, *_ = perturb(fast, images, masks, condition, generator=generator)
                 with torch.no_grad():
                     fast.belief(changed)
 

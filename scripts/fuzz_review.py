@@ -76,7 +76,7 @@ def main(program: str, examples: int = 400, seed: str = "1") -> int:
             schema.write_text(json.dumps(_near(server.app.openapi())))
             app = Counted(server.app)
             running = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-            thread = threading.Thread(target=running.run, kwargs={"sockets": [server.held]})
+            thread = threading.Thread(target=running.run, kwargs={"sockets": [server.listening_socket]})
             thread.start()
             base, _, token = server.address.partition("/#token=")
             entered = httpx.post(f"{base}/api/session", json={"token": token}, headers={"origin": base})

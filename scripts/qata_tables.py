@@ -17,8 +17,8 @@ CLEAN = "<!-- clean: written by scripts/qata_tables.py -->"
 
 def attacked() -> str:
     """Return the variants with Dice clean and under PGD, and the share of harm that no policy noticed."""
-    summary, unnoticed = (pl.read_csv(PUBLISHED / "tables" / f"{name}.csv") for name in ("summary", "unnoticed"))
-    harm = unnoticed.filter(pl.col("condition") == "PGD 4/255").drop("condition")
+    summary, harm = (pl.read_csv(PUBLISHED / "tables" / f"{name}.csv") for name in ("summary", "undetected_harm"))
+    harm = harm.filter(pl.col("condition") == "PGD 4/255").drop("condition")
     rows = summary.join(harm, on="variant", how="left", maintain_order="left").to_dicts()
     columns = ("dice", "pooled_dice", "robust_dice", "undetected")
     lines = [f"| {row['variant']} | {' | '.join(_shown(row, name) for name in columns)} |" for row in rows]

@@ -11,8 +11,8 @@ import torch
 import trustseg
 from tests.reporting.fake_results import write_study
 from trustseg import metrics
-from trustseg.reporting.deferral import read_deferrals, unnoticed
-from trustseg.reporting.detection import finder_table, population_tables
+from trustseg.reporting.deferral import read_deferrals, undetected_harm
+from trustseg.reporting.detection import failure_detection_table, population_tables
 from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.score_tables import uncertainty_change
@@ -88,13 +88,15 @@ def test_published_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
         assert evidence.score(variant, clean, metric).value == pytest.approx(value)
     assert _values(uncertainty_change(evidence), "detection") == {0.15}
     found = {"aurc": 0.11, "naurc": 0.14, "auroc": 0.15}
-    assert {key: _values(finder_table(evidence), key) for key in found} == {key: {found[key]} for key in found}
+    assert {key: _values(failure_detection_table(evidence), key) for key in found} == {
+        key: {found[key]} for key in found
+    }
     found = {"auroc": 0.15, "aupr": 0.16, "fpr95": 0.17}
     for table in population_tables(evidence)[1:]:
         assert {key: _values(table, key) for key in found} == {key: {found[key]} for key in found}
     deferrals = read_deferrals(evidence)
-    assert deferrals.decided[variant]["unnoticed"].drop_nulls().all()
-    assert _values(unnoticed(evidence, deferrals), "detection") == {0.15}
+    assert deferrals.decided[variant]["undetected_harm"].drop_nulls().all()
+    assert _values(undetected_harm(evidence, deferrals), "detection") == {0.15}
 
 
 def _values(table: Table, key: str) -> set[float]:

@@ -172,18 +172,18 @@ class _Watched:
                 if name.startswith(".") or name.lower().endswith(_UNFINISHED):
                     continue
                 try:
-                    found = entry.stat(follow_symlinks=False)
+                    file_stat = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                sign = (found.st_size, found.st_mtime_ns)
-                if not stat.S_ISREG(found.st_mode):
+                sign = (file_stat.st_size, file_stat.st_mtime_ns)
+                if not stat.S_ISREG(file_stat.st_mode):
                     if name not in self.told:
                         self.told.add(name)
                         self.report(f"{name}: passed over, as it is no plain file")
                 elif sign not in self.done[name]:
                     seen[name] = sign
                     if self.seen.get(name) == sign:
-                        ready.append((found.st_mtime_ns, name))
+                        ready.append((file_stat.st_mtime_ns, name))
                     else:
                         waiting += 1
         self.seen = seen

@@ -75,19 +75,19 @@ def check_table(
         raise refused(path, f"lacks the columns {', '.join(lacking)}")
     for name in table.columns:
         column = schema.columns.get(name) or next(
-            (held for prefix, held in schema.prefixes.items() if name.startswith(prefix)), None
+            (column_of_prefix for prefix, column_of_prefix in schema.prefixes.items() if name.startswith(prefix)), None
         )
         if column is None:
             continue
         if (dtype := table.schema[name]) != pl.Null and not _fits(dtype, column.kind):
             raise refused(path, f"has {dtype} in the column {name}, expected {_WORDS[column.kind]}")
-        odd = table.filter(_odd(name, column, table.schema))
-        if len(odd):
-            raise refused(path, f"has {odd[name][0]!r} in the column {name}{first_row(odd)}, expected {_range(column)}")
+        bad = table.filter(_odd(name, column, table.schema))
+        if len(bad):
+            raise refused(path, f"has {bad[name][0]!r} in the column {name}{first_row(bad)}, expected {_range(column)}")
     key = [name for name in (*within, *schema.key) if name in table.columns]
-    twice = table.filter(pl.struct(key).is_duplicated())
-    if len(twice):
-        raise refused(path, f"has {len(twice)} rows for which others have the same {', '.join(key)}{first_row(twice)}")
+    rows = table.filter(pl.struct(key).is_duplicated())
+    if len(rows):
+        raise refused(path, f"has {len(rows)} rows for which others have the same {', '.join(key)}{first_row(rows)}")
 
 
 def refused(path: Path, what: str) -> DataError:

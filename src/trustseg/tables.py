@@ -1,18 +1,38 @@
 """Tables in files: parquet and CSV, read from exactly the path that is given, and CSV that no spreadsheet executes."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from trustseg.files import replacing, write_text
 
-__all__ = ["csv_text", "inert", "original", "read_csv", "read_parquet", "scan_parquet", "write_csv", "write_parquet"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "csv_text",
+    "floats_of",
+    "inert",
+    "original",
+    "read_csv",
+    "read_parquet",
+    "scan_parquet",
+    "write_csv",
+    "write_parquet",
+]
 
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"), its full-width forms too.
 _FORMULA: Final = "[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+
+
+def floats_of(table: pl.DataFrame, column: str) -> "NDArray[np.float64]":
+    """Return a column as floats (N,), NaN where it is null."""
+    return table[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
 
 
 def read_parquet(path: Path, *, columns: Sequence[str] | None = None) -> pl.DataFrame:

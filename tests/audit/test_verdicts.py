@@ -9,13 +9,13 @@ from PIL import Image
 from tests.audit.given import maps_of, pack_of_shifts
 from torch import Tensor, nn
 
-from trustseg.audit import ModelOptions, Requirement, read_requirements
+from trustseg.audit import ModelOptions, Requirement, audit, read_requirements
 from trustseg.audit.evidence import Evidence
 from trustseg.audit.measuring import measure_clean, rows_to_audit
-from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.audit.quantities import QUANTITIES, MeasuredImages
 from trustseg.audit.requirements import default_requirements
 from trustseg.audit.subject import open_subject
-from trustseg.audit.verdicts import describe, judge, require_known, why_not
+from trustseg.audit.verdicts import describe, judge, missing_needs, require_known
 from trustseg.errors import ConfigError, DataError, QuestionError, TrustsegError, UnknownNameError
 from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.labels import CLEAN
@@ -68,7 +68,7 @@ def test_the_interval_decides_and_a_lower_confidence_shows_more(mixed: Evidence)
 
 def test_quantities_are_those_of_the_closed_form(alike: Evidence, mixed: Evidence) -> None:
     def value(name: str, evidence: Evidence) -> float:
-        return QUANTITIES[name](Selected(evidence, draws=50)).value
+        return QUANTITIES[name](MeasuredImages(evidence, draws=50)).value
 
     assert value("iou", alike) == pytest.approx(6 / 10)
     assert value("pooled_dice", alike) == value("sensitivity", alike) == value("precision", alike) == 0.75
@@ -80,7 +80,7 @@ def test_quantities_are_those_of_the_closed_form(alike: Evidence, mixed: Evidenc
 
 def test_a_distance_is_no_share_here_and_in_a_report(tmp_path: Path) -> None:
     evidence = evidence_of([0, 1, 1], tmp_path)
-    found = QUANTITIES["hausdorff_95"](Selected(evidence, draws=50))
+    found = QUANTITIES["hausdorff_95"](MeasuredImages(evidence, draws=50))
     assert found.high > 1  # though no value is
     results = replace(evidence.results(CLEAN), draws=50)
     assert mean_of(results, evidence.name, CLEAN, "metric_hausdorff_95") == found
@@ -121,12 +121,19 @@ def test_requirements_that_cannot_be_are_refused(
         require_known(Requirement.model_validate(entry))
 
 
+def test_a_misspelt_metric_names_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "needs.yaml"
+    file.write_text("requirements: [{metric: dize, at_least: 0.8}]")
+    with pytest.raises(UnknownNameError, match=r"needs\.yaml.*dize"):
+        audit("model", tmp_path, file)
+
+
 def test_what_a_tier_lacks_is_named() -> None:
     predictions = frozenset({"masks", "controls", "policy"})
     under_attack = Requirement(metric="dice", at_least=0.5, condition="pgd@1/255")
-    assert "gradients" in why_not(under_attack, given=predictions | {"model"})
-    assert not why_not(under_attack, given=predictions | {"model", "gradients"})
-    assert "probabilities" in why_not(Requirement(metric="ece", at_most=1), given=predictions)
+    assert "gradients" in missing_needs(under_attack, available=predictions | {"model"})
+    assert not missing_needs(under_attack, available=predictions | {"model", "gradients"})
+    assert "probabilities" in missing_needs(Requirement(metric="ece", at_most=1), available=predictions)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import Tensor
 from trustseg.attacks import ATTACKS, Attack, pgd
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.errors import AttackError, ConfigError
-from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbation_size, perturbed
+from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturb, perturbation_size
 from trustseg.metrics import harm
 from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFT_TABLE, SHIFTS
 
@@ -22,7 +22,7 @@ def generator() -> torch.Generator:
 
 def under(condition: Condition, *, images: Tensor = IMAGES, masks: Tensor = MASKS) -> Tensor:
     """Return the images under a condition that moves no mask."""
-    changed, same, _ = perturbed(small_segmenter().eval(), images, masks, condition, generator=generator())
+    changed, same, _ = perturb(small_segmenter().eval(), images, masks, condition, generator=generator())
     assert same is masks
     return changed
 
@@ -78,7 +78,7 @@ def test_an_attack_that_cheats_is_caught(monkeypatch: pytest.MonkeyPatch, attack
     monkeypatch.setitem(ATTACKS, "fgsm", replace(ATTACKS["fgsm"], function=attack))
     condition = Condition("fgsm", 0.1, AttackConfig(name="fgsm", eps=(0.1,)))
     with pytest.raises(AttackError) as caught:
-        perturbed(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
+        perturb(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
     assert words in str(caught.value)
     assert "results are void" in str(caught.value)
 
@@ -130,7 +130,7 @@ def test_clean_comes_first_and_budgets_and_severities_rise() -> None:
 
 def test_a_geometric_shift_moves_the_mask() -> None:
     condition = Condition("translation_5", shift="translation", severity=5)
-    images, masks, _ = perturbed(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
+    images, masks, _ = perturb(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
     moved = GEOMETRIC_SHIFTS["translation"](IMAGES, MASKS, 5, generator())
     assert torch.equal(images, moved[0])
     assert torch.equal(masks, moved[1])
@@ -142,7 +142,7 @@ def test_attacks_on_the_uncertainty_need_a_policy_to_aim_at() -> None:
     with pytest.raises(ConfigError, match="needs a deferral policy"):
         under(condition)
     model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.5, 0.8)
-    attacked, *_ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+    attacked, *_ = perturb(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
     assert float((attacked - IMAGES).abs().max()) <= 0.1 + 1e-6
     changed = ~torch.isclose(attacked, IMAGES).flatten(1).all(1)
     with torch.no_grad():  # what is attacked stays below the threshold
@@ -155,7 +155,7 @@ def test_what_a_good_prediction_is_comes_from_the_policy() -> None:
     scores = {}
     for median in (0.0, 2.0):  # all predictions are good, none is
         deployed = Deployed("entropy", "mean", 0.5, median)
-        found, *_ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+        found, *_ = perturb(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
         with torch.no_grad():
             scores[median] = deployed.score(model.belief(found))
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_the_ensemble_carries_what_smaller_budgets_found() -> None:
     attack = AttackConfig(name="ensemble", eps=(0.1,))
     weak = (IMAGES - 0.05).clamp(0, 1)
     model = small_segmenter().eval()
-    found, *_ = perturbed(
+    found, *_ = perturb(
         model, IMAGES, MASKS, Condition("ensemble", 0.1, attack), generator=generator(), candidates=[weak]
     )
     harms = [float(harm(model.belief(images).log_odds > 0, MASKS).mean()) for images in (found, weak, IMAGES)]

@@ -10,7 +10,7 @@ from torch import Tensor
 from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, minimal_eps
 from trustseg.config import AttackConfig
 from trustseg.data.resizing import Area
-from trustseg.evaluation.conditions import Condition, Deployed, attacked_together, perturbed
+from trustseg.evaluation.conditions import Condition, Deployed, attack_budgets, perturb
 from trustseg.evaluation.frames import image_scores, native_dice, region_of
 from trustseg.shifts import SHIFTS
 from trustseg.uncertainty import AGGREGATIONS
@@ -70,11 +70,9 @@ def test_no_attack_changes_padding(name: str, norm: str | None) -> None:
     attack = AttackConfig(name=name, eps=(eps,), norm=norm, **few)
     condition, model = Condition(name, eps, attack), small_segmenter().eval()
     deployed = Deployed("entropy", "mean", threshold=0.4, median_dice=0.5)
-    found = [perturbed(model, images, masks, condition, generator=seeded(), deployed=deployed, areas=areas).images]
+    found = [perturb(model, images, masks, condition, generator=seeded(), deployed=deployed, areas=areas).images]
     if condition.stacks:
-        both = attacked_together(
-            model, images, masks, [condition] * 2, generator=seeded(), deployed=deployed, areas=areas
-        )
+        both = attack_budgets(model, images, masks, [condition] * 2, generator=seeded(), deployed=deployed, areas=areas)
         found += [changed.images for changed in both]
     for changed in found:
         assert torch.equal(changed[~region], images[~region])
@@ -87,7 +85,7 @@ def test_no_shift_of_tones_changes_padding(name: str) -> None:
     region = region_of(areas, images)
     assert region is not None
     condition = Condition(name, shift=name, severity=3)
-    changed = perturbed(small_segmenter(), images, masks, condition, generator=seeded(), areas=areas).images
+    changed = perturb(small_segmenter(), images, masks, condition, generator=seeded(), areas=areas).images
     assert torch.equal(changed[~region], images[~region])
     assert not torch.equal(changed, images)
 

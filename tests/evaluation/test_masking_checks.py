@@ -19,7 +19,7 @@ from trustseg.evaluation.gradient_checks import (
     zero_gradients,
 )
 from trustseg.evaluation.masking_checks import CHECKS, PASSES, masking_checks
-from trustseg.evaluation.victim import MaskingCheck, Victim, judged
+from trustseg.evaluation.victim import MaskingCheck, Victim, verdict_on
 from trustseg.training.cost import PassCounter
 
 
@@ -101,7 +101,7 @@ def test_results_repeat() -> None:
     ("figure", "status"), [(0.0, "ok"), (0.5, "ok"), (0.6, "suspicious"), (math.nan, "suspicious")]
 )
 def test_verdicts(figure: float, status: str) -> None:
-    assert judged(figure, 0.5, "meaning").status == status
+    assert verdict_on(figure, 0.5, "meaning").status == status
 
 
 def test_an_attack_is_made_once_for_the_same_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.deferral import load_policy
 from trustseg.errors import MissingFileError
 from trustseg.evaluation import evaluate, measuring
-from trustseg.evaluation.conditions import Changed, Deployed, perturbed
+from trustseg.evaluation.conditions import Deployed, PerturbedBatch, perturb
 from trustseg.files import read_json
 from trustseg.randomness import derived_generator
 from trustseg.shifts import SHIFT_TABLE, shift_and_share
@@ -92,11 +92,11 @@ def test_a_good_prediction_is_one_above_the_median_of_the_validation_images(
 ) -> None:
     told = []
 
-    def spy(*arguments: Any, deployed: Deployed | None = None, **options: Any) -> Changed:  # noqa: ANN401
+    def spy(*arguments: Any, deployed: Deployed | None = None, **options: Any) -> PerturbedBatch:  # noqa: ANN401
         told.append(deployed and deployed.median_dice)
-        return perturbed(*arguments, deployed=deployed, **options)
+        return perturb(*arguments, deployed=deployed, **options)
 
-    monkeypatch.setattr(measuring, "perturbed", spy)
+    monkeypatch.setattr(measuring, "perturb", spy)
     attack = AttackConfig(name="rank_swap", eps=(EPS,), steps=1)
     config = EvaluationConfig(attacks=(attack,), measures=("entropy",), batch_size=1)
     evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path, calibration_rows=VALIDATION)

@@ -17,7 +17,7 @@ HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave charts and cases of a report undrawn, which take most of its time."""
-    for name, drawing in (("write_figure", b""), ("draw_plotly", ""), ("reduced", b""), ("draw_case", b"")):
+    for name, drawing in (("write_figure", b""), ("draw_plotly", ""), ("shrink_png", b""), ("draw_case", b"")):
         monkeypatch.setattr(f"trustseg.reporting.page.{name}", lambda *_, drawing=drawing, **__: drawing)
 
 

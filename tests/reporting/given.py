@@ -13,7 +13,7 @@ from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.contents import Contents
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import Results, load_results
-from trustseg.reporting.series import Chart, Line, Look, Panel
+from trustseg.reporting.series import Chart, Line, Panel, Style
 from trustseg.reporting.tables import Table
 from trustseg.statistics import Interval
 
@@ -76,11 +76,11 @@ def value_of(row: Any, key: str) -> float:  # noqa: ANN401 - of a table
 
 def odd_chart(*, horizontal: bool) -> Chart:
     """Return three panels in two columns of one point, no points, NaN, a dollar sign, an interval of width 0."""
-    look = Look("#0072B2", "dash", "square")
+    style = Style("#0072B2", "dash", "square")
     lines = (
-        Line("cost in $ and $", [1.0], [0.5], look, [0.5], [0.5], mode="markers", texts=["one"]),
-        Line("empty", [], [], look),
-        Line("gap", [0.0, 1.0], [float("nan"), 0.5], look),
+        Line("cost in $ and $", [1.0], [0.5], style, [0.5], [0.5], mode="markers", texts=["one"]),
+        Line("empty", [], [], style),
+        Line("gap", [0.0, 1.0], [float("nan"), 0.5], style),
     )
     panel = Panel("a $ title", "x", "y", lines, y_ticks={0.5: "half"}, diagonal=True, zero=True)
     return Chart("odd", "Odd", "How to read it.", (panel, panel, panel), 2, horizontal=horizontal)

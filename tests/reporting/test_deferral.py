@@ -29,20 +29,20 @@ from trustseg.deferral import Policy, apply_policy, load_policy
 from trustseg.deferral.policy import Target
 from trustseg.errors import DataError
 from trustseg.reporting.contents import Contents, build_contents, limits
+from trustseg.reporting.decisions import SCORE, has_policy, policy_reading, with_decisions
 from trustseg.reporting.deferral import (
     Deferrals,
     deferral_tables,
     describe_deferral,
+    describe_observed,
     headline_conditions,
-    kept_promise,
-    observe,
+    observed_share,
     policy_limits,
     read_deferrals,
-    unnoticed,
+    undetected_harm,
 )
 from trustseg.reporting.deferral_charts import deferral_charts
-from trustseg.reporting.deployed import SCORE, deployed, is_deployed, policy_by
-from trustseg.reporting.findings import _worst_kept, strongest_facts, use_and_population
+from trustseg.reporting.findings import _kept_failures, strongest_facts, use_and_population
 from trustseg.reporting.report_data import ReportData
 from trustseg.study.deferral import intervals_of, score_decisions
 
@@ -87,9 +87,9 @@ def test_what_came_of_a_promise_is_counted_over_patients() -> None:
         "missed_lesions": 1 / 2,  # of a and b, who have foreground
     }
     for target, share in bounded.items():
-        found = observe(replace(policy, target=target), decided, draws=50)
+        found = observed_share(replace(policy, target=target), decided, draws=50)
         assert found.value == pytest.approx(share)
-    assert math.isnan(observe(replace(policy, target="risk"), decided[2:3], draws=5).value)
+    assert math.isnan(observed_share(replace(policy, target="risk"), decided[2:3], draws=5).value)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_came_of_a_promise_is_counted_over_patients() -> None:
     ],
 )
 def test_a_missed_promise_is_called_so(value: float, low: float, said: str) -> None:
-    assert kept_promise(0.2, interval(value, low, 0.4)) == said
+    assert describe_observed(0.2, interval(value, low, 0.4)) == said
 
 
 def test_the_summary_names_where_the_policy_fails(stressed: ReportData, deferrals: Deferrals) -> None:
@@ -136,7 +136,7 @@ def test_failures_are_compared_on_the_same_images() -> None:
         scores["a", key] = {"undetected_failures": intervals_of(rows, tau=0.5)["undetected_failures"]}
     assert scores["a", place]["undetected_failures"].low < scores["a", CLEAN]["undetected_failures"].high
     found = Deferrals({"a": {"m": policy_with(threshold=0.2, at_most=0.4)}}, {"a": decided}, scores, {})
-    [none, *_] = _worst_kept({"attack": [place]}, found, 500)
+    [none, *_] = _kept_failures({"attack": [place]}, found, 500)
     assert none.startswith("The deferral policy fails under FGSM 4/255: 50 % [")
     assert "; on the same images 20 points [" in none
 
@@ -147,7 +147,7 @@ def test_a_study_without_policies(tmp_path: Path) -> None:
     found = build_contents(data)
     assert found.deferrals.policies == {}
     assert set(found.tables).isdisjoint(
-        {"deferral", "deferral_policies", "unnoticed", "populations", "population_area"}
+        {"deferral", "deferral_policies", "undetected_harm", "populations", "population_area"}
     )
     shift, attack = strongest_facts(data, found.deferrals)
     assert "No shift was measured" in shift
@@ -222,17 +222,17 @@ def test_unnoticed_harm_by_hand(stressed: ReportData, stress: Contents) -> None:
     empty = (attacked["mask_px"] == 0).to_numpy()
     fall = clean["dice"].to_numpy() - attacked["dice"].to_numpy() >= 0.1
     alarm = (attacked["predicted_px"] / attacked["pixels"] >= 0.01).to_numpy()
-    row = row_of(stress, "unnoticed", variant=EVIDENTIAL, condition="PGD 2/255")
+    row = row_of(stress, "undetected_harm", variant=EVIDENTIAL, condition="PGD 2/255")
     assert value_of(row, "undetected") == pytest.approx((np.where(empty, alarm, fall) & kept).mean())
     assert value_of(row, "deferral") == pytest.approx((~kept).mean())
     scores = [frame.group_by("image").agg(pl.col("u_entropy_mean").mean()) for frame in (clean, attacked)]
     before, after = (frame["u_entropy_mean"].to_numpy() for frame in scores)
     pairs = np.sign(after[:, None] - before[None, :])
     assert value_of(row, "detection") == pytest.approx(((pairs + 1) / 2).mean())
-    aware = row_of(stress, "unnoticed", variant=EVIDENTIAL, condition="deferral-aware 2/255")
+    aware = row_of(stress, "undetected_harm", variant=EVIDENTIAL, condition="deferral-aware 2/255")
     assert value_of(aware, "deferral") == 0  # all scores were pushed below the threshold
     assert value_of(aware, "detection") < 0.1
-    assert row_of(stress, "unnoticed", variant=EVIDENTIAL, condition="clean")["undetected"] is None
+    assert row_of(stress, "undetected_harm", variant=EVIDENTIAL, condition="clean")["undetected"] is None
 
 
 def test_only_runs_with_a_policy_decide(tmp_path: Path) -> None:
@@ -242,14 +242,14 @@ def test_only_runs_with_a_policy_decide(tmp_path: Path) -> None:
     data = collected(folder)
     assert read_deferrals(data).decided[EVIDENTIAL]["cell"].unique().to_list() == [second.name]
     (second / "policy.json").unlink()
-    assert unnoticed(data, read_deferrals(data)).rows == ()
+    assert undetected_harm(data, read_deferrals(data)).rows == ()
 
 
 def test_a_score_that_is_never_known_detects_nothing(stressed: ReportData) -> None:
     records = stressed.results.records.filter(pl.col("variant") == EVIDENTIAL)
     unknown = records.with_columns(u_entropy_mean=pl.when(pl.col("kind") == "clean").then("u_entropy_mean"))
     blind = with_records(stressed, unknown, cells=tuple(stressed.results.cells_of(EVIDENTIAL)))
-    rows = unnoticed(blind, read_deferrals(blind)).rows
+    rows = undetected_harm(blind, read_deferrals(blind)).rows
     attacked = [row for row in rows if row["condition"] != "clean"]
     assert len(attacked) == 4
     for row in attacked:
@@ -260,16 +260,16 @@ def test_a_score_that_is_never_known_detects_nothing(stressed: ReportData) -> No
 def test_another_score_gets_a_policy_of_the_same_aim(tmp_path: Path) -> None:
     """Of ten validation patients at most four may be reviewed: conformal, (10 - k + 1) / 11 <= 0.4 for k = 7."""
     cell = deferring_run(tmp_path, threshold=0.05)
-    found = policy_by(cell, measure="variance", column="u_variance_mean")
+    found = policy_reading(cell, measure="variance", column="u_variance_mean")
     assert (found.column, found.target, found.at_most) == ("u_variance_mean", "review_rate", 0.4)
     assert found.threshold == pytest.approx(1.4)
-    assert policy_by(cell, measure="entropy", column="u_entropy_mean").threshold == 0.05  # the frozen one
+    assert policy_reading(cell, measure="entropy", column="u_entropy_mean").threshold == 0.05  # the frozen one
     (cell.folder / "validation.parquet").write_text("no table")
     with pytest.raises(DataError, match=r"validation\.parquet"):
-        policy_by(cell, measure="variance", column="u_variance_mean")
-    assert is_deployed(cell)
+        policy_reading(cell, measure="variance", column="u_variance_mean")
+    assert has_policy(cell)
     (cell.folder / "policy.json").unlink()
-    assert not is_deployed(cell)
+    assert not has_policy(cell)
 
 
 @pytest.fixture
@@ -283,17 +283,17 @@ def test_what_a_policy_decides_on_each_record(policy: Policy) -> None:
     dice = [0.9, 0.5, 0.5, 0.5, 0.5, 0.79, 0.81, 0.95, 0.5, 0.0]
     scores = [0.1, 0.1, 0.9, 0.5, float("nan"), 0.1, 0.1, 0.1, float("inf"), 0.1]
     records = pl.concat([clean, some_records("a", "pgd", dice, scores)])
-    found = deployed(records, policy)
-    assert found.drop(SCORE, "review", "unnoticed").select(records.columns).equals(records)
+    found = with_decisions(records, policy)
+    assert found.drop(SCORE, "review", "undetected_harm").select(records.columns).equals(records)
     before, after = found.filter(pl.col("kind") == "clean"), found.filter(pl.col("kind") == "attack")
-    assert before["unnoticed"].is_null().all()
+    assert before["undetected_harm"].is_null().all()
     assert not before["review"].any()
     assert after["review"].to_list() == [False, False, True, False, True, False, False, False, True, False]
-    assert after["unnoticed"].to_list() == [False, True, False, True, False, True, False, False, False, True]
+    assert after["undetected_harm"].to_list() == [False, True, False, True, False, True, False, False, False, True]
 
 
 def test_an_image_without_a_clean_record_cannot_fall(policy: Policy) -> None:
     clean = some_records("a", "clean", [0.9] * 10, [0.1] * 10).filter(pl.col("image") != "i1")
-    found = deployed(pl.concat([clean, some_records("a", "pgd", [0.1] * 10, [0.1] * 10)]), policy)
+    found = with_decisions(pl.concat([clean, some_records("a", "pgd", [0.1] * 10, [0.1] * 10)]), policy)
     after = found.filter(pl.col("kind") == "attack")
-    assert after["unnoticed"].to_list() == [True, False, *([True] * 8)]  # the last one has an alarm of its own
+    assert after["undetected_harm"].to_list() == [True, False, *([True] * 8)]  # the last one has an alarm of its own

@@ -13,8 +13,8 @@ from tests.reporting.given import CLEAN, EVIDENTIAL, collected, named, one_run, 
 from trustseg.metrics import aurc, nause
 from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
 from trustseg.reporting.contents import Contents
-from trustseg.reporting.detection import finder_table, population_tables, populations_of, same_orders
-from trustseg.reporting.image_scores import read_scores
+from trustseg.reporting.detection import failure_detection_table, population_tables, populations_of, same_orders
+from trustseg.reporting.image_rankings import read_scores
 from trustseg.reporting.labels import words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.subgroups import subgroups, subgroups_of
@@ -53,7 +53,7 @@ def tables(data: ReportData) -> dict[str, Table]:
 
 
 def test_finders_equal_the_scores_on_tensors(data: ReportData) -> None:
-    rows = finder_table(data, tau=TAU).rows
+    rows = failure_detection_table(data, tau=TAU).rows
     columns = {words(column): column for column in data.results.records.columns}
     assert {row["score"] for row in rows} >= {"entropy mean", "vacuity mean"}
     for row in rows:
@@ -72,10 +72,10 @@ def test_finders_equal_the_scores_on_tensors(data: ReportData) -> None:
 
 
 def test_the_best_of_a_variant_comes_first(data: ReportData) -> None:
-    for _, rows in finder_table(data, tau=TAU).frame().group_by("variant"):
+    for _, rows in failure_detection_table(data, tau=TAU).frame().group_by("variant"):
         assert rows["place"].to_list() == list(range(1, len(rows) + 1))
         assert rows["aurc"].is_sorted()
-    assert finder_table(data, tau=0.001).frame()["auroc"].is_nan().all()  # nothing failed
+    assert failure_detection_table(data, tau=0.001).frame()["auroc"].is_nan().all()  # nothing failed
 
 
 def test_two_names_for_one_score_are_told(data: ReportData) -> None:
@@ -127,7 +127,7 @@ def test_nothing_to_find_and_no_other_population(tmp_path: Path) -> None:
     for path in folder.glob("cells/*/records.parquet"):
         without_foreground(pl.read_parquet(path)).write_parquet(path)
     data = collected(folder)
-    assert finder_table(data).rows == ()
+    assert failure_detection_table(data).rows == ()
     assert same_orders(data) == []
     assert all(not table.rows for table in population_tables(data))
 
@@ -146,8 +146,8 @@ def test_subgroups_by_hand(stressed: ReportData, stress: Contents) -> None:
         means = clean.filter(inside).group_by("image").agg(pl.col("dice").mean())
         assert value_of(rows[name], "dice") == pytest.approx(means["dice"].mean())
         assert all(isinstance(rows[name][key], Interval) for key in ("robust", "undetected", "deferral"))
-    marked = [name for name, row in rows.items() if "lowest" in str(row["remark"])]
-    assert marked == [min(rows, key=lambda name: value_of(rows[name], "dice"))]
+    mark_label = [name for name, row in rows.items() if "lowest" in str(row["remark"])]
+    assert mark_label == [min(rows, key=lambda name: value_of(rows[name], "dice"))]
 
 
 def test_numbers_are_cut_and_views_are_read_from_names() -> None:

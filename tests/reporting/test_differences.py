@@ -11,11 +11,13 @@ from tests.reporting.given import EVIDENTIAL, PGD, deferring_run, some_records, 
 
 from trustseg.metrics import METRICS, metrics_of
 from trustseg.reporting.differences import Side, paired_difference
-from trustseg.reporting.image_scores import numbers, per_image, ranking_of, read_scores
+from trustseg.reporting.image_rankings import ranking_of, read_scores
+from trustseg.reporting.image_scores import per_image
 from trustseg.reporting.pixel_scores import estimate, pixel_table
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.statistics import bootstrap_difference
+from trustseg.tables import floats_of
 
 Sides = tuple[Side, Side]
 
@@ -31,7 +33,7 @@ def test_dice_is_that_of_the_report(data: ReportData, sides: Sides) -> None:
     got = paired_difference(replace(data.results, draws=200), *sides, PGD, "dice")
     first, second = (per_image(data.results, side.variant, PGD) for side in sides)
     assert first["image"].equals(second["image"])
-    one, other = (numbers(each, "dice") for each in (first, second))
+    one, other = (floats_of(each, "dice") for each in (first, second))
     wanted = bootstrap_difference(one, other, first["patient"].to_numpy(), draws=200)
     assert got.interval.value == pytest.approx(wanted.value)
     assert got.trainings == 2

@@ -18,10 +18,10 @@ from trustseg.metrics import risk_coverage_curve as curve_of_tensors
 from trustseg.reporting import series
 from trustseg.reporting.charts import mean_risk_coverage, mean_sparsification, uncertainty_change_chart
 from trustseg.reporting.drawing import draw_plotly, write_figure
-from trustseg.reporting.image_scores import ImageScores
-from trustseg.reporting.labels import texts_of
+from trustseg.reporting.image_rankings import ImageScores
+from trustseg.reporting.labels import template_texts
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, looks
+from trustseg.reporting.series import Chart, Line, Panel, Style, styles
 
 
 def test_robustness_curves_equal_the_evidence(data: ReportData, charts: dict[str, Chart]) -> None:
@@ -30,7 +30,7 @@ def test_robustness_curves_equal_the_evidence(data: ReportData, charts: dict[str
     panel = charts["robustness_dice"].panels[3]
     entries = ["no adversarial training", "random selection", "uncertain selection"]
     assert [line.entry for line in panel.lines] == entries
-    assert {line.look.dash for line in panel.lines} == {"solid"}
+    assert {line.style.dash for line in panel.lines} == {"solid"}
     line = next(line for line in panel.lines if line.name == EVIDENTIAL)
     assert list(line.x) == pytest.approx([0, 1, 2, 4, 8], abs=1e-3)
     interval = data.score(EVIDENTIAL, ("pgd", data.eps), "dice")
@@ -89,33 +89,33 @@ def test_images_whose_score_or_risk_is_unknown_are_left_out() -> None:
     assert curve.tolist() == pytest.approx([0.0, 0.0, 0.125, 0.25])
 
 
-LOOK = Look("#0072B2", "dash", "square")
+LOOK = Style("#0072B2", "dash", "square")
 
 
 def test_one_colour_per_selection_and_one_dash_per_head(data: ReportData) -> None:
-    found = data.looks
+    found = data.styles
     classical, random = found["classical, no adversarial training"], found["evidential, random selection"]
     assert found[EVIDENTIAL].colour == classical.colour
     assert found[EVIDENTIAL].dash == random.dash != classical.dash
-    assert len({look.colour for look in found.values()}) == 3
+    assert len({style.colour for style in found.values()}) == 3
     assert len(set(found.values())) == 6
 
 
 def test_unknown_selections_and_heads_still_differ(data: ReportData) -> None:
     cell = data.results.cells[0]
     cells = [cell.model_copy(update=dict.fromkeys(("variant", "selection", "head"), name)) for name in ("new", "newer")]
-    found = list(looks(replace(data.results, cells=(cell, *cells))).values())
-    assert len({look.colour for look in found}) == len({look.dash for look in found}) == 3
+    found = list(styles(replace(data.results, cells=(cell, *cells))).values())
+    assert len({style.colour for style in found}) == len({style.dash for style in found}) == 3
 
 
 def test_variants_of_one_selection_and_head_differ_in_shade_and_symbol(data: ReportData) -> None:
     cell = data.results.cells[0]
     cells = [cell.model_copy(update={"variant": f"{cell.variant} {eps}"}) for eps in range(1, 5)]
-    found = looks(replace(data.results, cells=tuple(cells)))
+    found = styles(replace(data.results, cells=tuple(cells)))
     assert len(found) == 4
-    assert len({look.colour for look in found.values()}) == len({look.symbol for look in found.values()}) == 4
-    assert len({look.dash for look in found.values()}) == 1
-    assert found[cells[0].variant].colour == data.looks[cell.variant].colour
+    assert len({style.colour for style in found.values()}) == len({style.symbol for style in found.values()}) == 4
+    assert len({style.dash for style in found.values()}) == 1
+    assert found[cells[0].variant].colour == data.styles[cell.variant].colour
 
 
 def test_a_legend_names_each_entry_once() -> None:
@@ -153,7 +153,7 @@ def test_points_of_a_frame_have_six_digits_and_their_own_interval() -> None:
 
 
 def test_every_figure_has_its_words() -> None:
-    for key in texts_of("figures"):
+    for key in template_texts("figures"):
         found = series.chart(key, [], metric="x", target="x", attack="x", most="x", eps="x", tau="x", aims="x")
         assert len(found.reading.split()) > 20
         assert "{" not in found.title + found.reading
@@ -184,15 +184,15 @@ def test_odd_series_are_drawn_as_they_are(horizontal: bool) -> None:
 
 
 def test_an_interval_is_drawn_to_its_ends() -> None:
-    look = Look("#102030", "dot", "circle")
-    line = Line("<i>", [1.0, 2.0], [0.25, 0.5], look, [0.125, 0.25], [0.5, 1.0], texts=["a & b", "c"])
+    style = Style("#102030", "dot", "circle")
+    line = Line("<i>", [1.0, 2.0], [0.25, 0.5], style, [0.125, 0.25], [0.5, 1.0], texts=["a & b", "c"])
     panel = Panel("", "up to <", "y", (line,))
     band, curve = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1)))[0]["data"]
     assert (band["x"], band["y"]) == ([1, 2, 2, 1], [0.125, 0.25, 1.0, 0.5])
     assert band["fillcolor"] == "rgba(16,32,48,0.12)"
     assert curve["text"] == [" [0.125, 0.500]<br>a &amp; b", " [0.250, 1.000]<br>c"]
     assert curve["hovertemplate"].startswith("<b>&lt;i&gt;</b><br>up to &lt;: ")
-    lying = Line("n", [0.25, 0.5], [1.0, 2.0], look, [0.125, 0.25], [0.5, 1.0], label="row")
+    lying = Line("n", [0.25, 0.5], [1.0, 2.0], style, [0.125, 0.25], [0.5, 1.0], label="row")
     panel = Panel("", "x", "", (lying,), y_ticks={1.0: "one", 2.0: "two"})
     (bars,) = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1, horizontal=True)))[0]["data"]
     assert (bars["error_x"]["array"], bars["error_x"]["arrayminus"]) == ([0.25, 0.5], [0.125, 0.25])
@@ -200,7 +200,7 @@ def test_an_interval_is_drawn_to_its_ends() -> None:
 
 
 def test_axes_have_their_limits_ticks_and_rules() -> None:
-    line = Line("n", [0.0, 4.0], [1.0, 3.0], Look("#102030", "solid", "circle"))
+    line = Line("n", [0.0, 4.0], [1.0, 3.0], Style("#102030", "solid", "circle"))
     panel = Panel("a < b", "x", "y", (line,), (0, 5), (0, 4), diagonal=True, zero=True, y_ticks={1.0: "one & only"})
     layout = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1)))[0]["layout"]
     assert (layout["xaxis"]["range"], layout["yaxis"]["range"]) == ([0, 5], [0, 4])
@@ -242,7 +242,7 @@ def coloured(picture: bytes, colour: tuple[int, int, int]) -> int:
 
 
 def test_a_line_has_its_colour_and_stays_within_the_limits(tmp_path: Path) -> None:
-    line = Line("n", [0.0, 1.0], [0.25, 0.75], Look("#ff0000", "solid", "circle"))
+    line = Line("n", [0.0, 1.0], [0.25, 0.75], Style("#ff0000", "solid", "circle"))
     seen, cut = (
         write_figure(Chart(f"n{k}", "t", "r", (Panel("", "x", "y", (line,), y_range=limits),), 1), tmp_path)
         for k, limits in enumerate(((0.0, 1.0), (2.0, 3.0)))

@@ -13,7 +13,7 @@ import pytest
 from tests.reporting.fake_results import keep_rows, with_dice
 from tests.reporting.given import EVIDENTIAL, collected, one_run
 
-from trustseg.reporting.checks import Check, check_matrix, failures, trust, unchecked
+from trustseg.reporting.checks import Check, check_matrix, checks_not_run, failed_checks, trust
 from trustseg.reporting.contents import Contents
 from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.overview import summary
@@ -114,13 +114,13 @@ def test_few_patients_and_seeds(tmp_path: Path) -> None:
 
 def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: ReportData, stress: Contents) -> None:
     doubted, trusted = "evidential, random selection", EVIDENTIAL
-    doubts = failures(stressed.checks)
+    doubts = failed_checks(stressed.checks)
     assert list(doubts) == ["classical, random selection", doubted]
     assert doubts[doubted] == "unbounded budget 0.17 (at most 0.05)"
     said = find_caveats(stressed)
     assert "left its L-infinity budget" not in " ".join(said)  # shifts change pixels without one
     assert said[1] == (f"{doubted}: every robustness number is not trustworthy; checks that failed: {doubts[doubted]}.")
-    for key in ("areas", "worst_case", "unnoticed", "trade_off"):
+    for key in ("areas", "worst_case", "undetected_harm", "trade_off"):
         marks = {row["variant"]: row["trust"] for row in stress.tables[key].rows if row["trust"] is not None}
         assert (marks[doubted], marks[trusted]) == ("not trustworthy", "2 of 3 checks passed, not run: transfer")
     frame = summary(stressed).frame()
@@ -145,7 +145,7 @@ def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
 
 @pytest.mark.slow
 def test_the_page_marks_and_maps(stressed: ReportData, stressed_page: Path) -> None:
-    told = unchecked(stressed.checks)[EVIDENTIAL]
+    told = checks_not_run(stressed.checks)[EVIDENTIAL]
     assert told == "1 of 3 checks not run (transfer: what transfer <means>)"
     text = re.sub(r"<script.*?</script>", "", stressed_page.read_text(), flags=re.DOTALL)
     assert f"{EVIDENTIAL}: {escape(told)}" in text
@@ -169,6 +169,6 @@ def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:
     assert trust((*both, made("b", "transfer", "ok")), "beta") == "all 2 checks passed"
     assert trust((*both, made("b", "transfer", "not_run")), "beta") == "1 of 2 checks passed, not run: transfer"
     assert trust((*both, made("b", "transfer", "suspicious")), "beta") == "not trustworthy"
-    told = unchecked((*both, made("b", "transfer", "not_run")))
+    told = checks_not_run((*both, made("b", "transfer", "not_run")))
     assert told == {"beta": "1 of 2 checks not run (transfer: no surrogate)"}
-    assert unchecked(both) == {}
+    assert checks_not_run(both) == {}

@@ -15,7 +15,7 @@ from trustseg.reporting import print_summary
 from trustseg.reporting.differences import Difference
 from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.image_scores import mean_of
-from trustseg.reporting.overview import basis, compact, covered, headlines, summary
+from trustseg.reporting.overview import basis, compact_table, headlines, interval_scope, summary
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.score_tables import measures
 
@@ -48,7 +48,7 @@ def test_measures_of_evidence_stand_beside_entropy(data: ReportData) -> None:
 
 
 def test_the_small_form_for_a_readme(data: ReportData) -> None:
-    lines = compact(data).markdown().splitlines()
+    lines = compact_table(data).markdown().splitlines()
     dice = "Dice clean (per image) | pooled Dice | Dice PGD 4/255 | Dice PGD 8/255"
     assert lines[0] == f"| Variant | {dice} | nAUSE (entropy) ↓ | ECE ↓ |"
     assert len(lines) == 2 + 6 + 2
@@ -131,7 +131,7 @@ def test_the_answer_says_which_is_better(
     data: ReportData, metric: str, low: float, high: float, trainings: int, said: str
 ) -> None:
     found = interval((low + high) / 2, low, high)
-    difference = Difference("a", "b", data.compared[-1], metric, found, trainings, margin=0.01)
+    difference = Difference("a", "b", data.clean_and_attacked[-1], metric, found, trainings, margin=0.01)
     [(pair, [sentence])] = headlines(replace(data, differences=(difference,)))
     assert pair == "a minus b"
     assert sentence.startswith(said)
@@ -166,4 +166,4 @@ def test_a_verdict_needs_two_trainings(tmp_path: Path, folds: int, seeds: int, t
     assert f"Folds: {folds}, seeds: {seeds}, trained models behind each variant: {folds * seeds}." in caption
     assert ("for these trained models" in caption) == tentative
     scope = "not that of the training" if tentative else f"the training, too ({seeds} seeds on both sides)"
-    assert scope in covered(found)
+    assert scope in interval_scope(found)

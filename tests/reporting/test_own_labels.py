@@ -9,7 +9,7 @@ from tests.reporting.given import EVIDENTIAL, one_run
 
 from trustseg.errors import TrustsegError
 from trustseg.reporting import build_report, load_results
-from trustseg.reporting.labels import describe_attack, describe_condition, labelled
+from trustseg.reporting.labels import describe_attack, describe_condition, shown_as
 from trustseg.reporting.own_labels import load_labels
 from trustseg.reporting.results import Results
 
@@ -45,7 +45,7 @@ def test_labels_reach_tables_and_page(small: Path, tmp_path: Path) -> None:
 
 
 def test_an_attack_has_its_label_at_every_budget_and_a_budget_may_have_its_own() -> None:
-    with labelled({"PGD": "ours", "PGD 4/255": "ours at 4"}):
+    with shown_as({"PGD": "ours", "PGD 4/255": "ours at 4"}):
         shown = [describe_attack("pgd"), describe_condition(("pgd", 4 / 255)), describe_condition(("pgd", 8 / 255))]
     assert shown == ["ours", "ours at 4", "ours 8/255"]
 

@@ -162,7 +162,7 @@ def test_the_least_a_study_can_hold(clean_only: Path) -> None:
     assert "Only 2 patients" in text
     assert not (clean_only / "report.html").exists()
     names = {path.stem for path in (output.parent / "tables").iterdir()}
-    assert names.isdisjoint({"areas", "worst_case", "trade_off", "unnoticed", "corruption", "shifts"})
+    assert names.isdisjoint({"areas", "worst_case", "trade_off", "undetected_harm", "corruption", "shifts"})
 
 
 def test_without_a_gallery_no_picture_of_a_patient_is_read(clean_only: Path) -> None:

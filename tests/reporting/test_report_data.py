@@ -55,7 +55,7 @@ def test_without_attacks_only_clean_remains(tmp_path: Path) -> None:
     for cell in folder.glob("cells/*"):
         keep_rows(cell, pl.col("condition") == "clean")
     data = collect(load_results(folder))
-    assert data.conditions == data.compared == [("clean", 0.0)]
+    assert data.conditions == data.clean_and_attacked == [("clean", 0.0)]
 
 
 def test_pairs_stay_within_a_head_and_ignore_fold_and_seed(study: Path) -> None:

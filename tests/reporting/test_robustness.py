@@ -31,7 +31,7 @@ from trustseg.reporting.contents import Contents
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import load_results
-from trustseg.reporting.robustness import ensemble_check, strongest, trade_off_chart, trade_off_table
+from trustseg.reporting.robustness import ensemble_check, strongest_attack, trade_off_chart, trade_off_table
 from trustseg.reporting.shifted import shifts, table_version
 from trustseg.reporting.survival import Brackets, read_brackets, survival, survival_chart, survivals
 
@@ -80,13 +80,13 @@ def test_an_ensemble_that_is_not_the_worst_case_is_named(tmp_path: Path) -> None
 
 
 def test_trade_off_is_read_at_the_strongest_attack(stressed: ReportData, data: ReportData, stress: Contents) -> None:
-    assert strongest(stressed) == ("ensemble", FOUR)
-    assert strongest(data) == ("pgd", FOUR)
+    assert strongest_attack(stressed) == ("ensemble", FOUR)
+    assert strongest_attack(data) == ("pgd", FOUR)
     row = row_of(stress, "trade_off", variant=EVIDENTIAL)
     assert row["robust_dice"] == stressed.score(EVIDENTIAL, ("ensemble", FOUR), "dice")
     points = [line for line in stress.charts["trade_off"].panels[0].lines if line.mode == "markers"]
     assert len(points) == len(stressed.results.variants)
-    assert {line.look.symbol for line in points} == {"circle", "square"}  # heads are told apart
+    assert {line.style.symbol for line in points} == {"circle", "square"}  # heads are told apart
 
 
 def with_attacks(data: ReportData, found: dict[ConditionKey, Sequence[float]]) -> ReportData:
@@ -118,7 +118,7 @@ def with_attacks(data: ReportData, found: dict[ConditionKey, Sequence[float]]) -
 def test_the_strongest_attack(
     data: ReportData, found: dict[ConditionKey, Sequence[float]], place: ConditionKey | None
 ) -> None:
-    assert strongest(with_attacks(data, found)) == place
+    assert strongest_attack(with_attacks(data, found)) == place
 
 
 def test_without_an_attack_there_is_nothing_to_trade(data: ReportData) -> None:
@@ -183,7 +183,7 @@ def test_small_multiples_put_the_costliest_shift_first(stress: Contents) -> None
 
 def test_an_older_study_has_no_checks_and_no_shifts(contents: Contents) -> None:
     assert set(contents.tables) >= {"areas", "worst_case", "trade_off"}
-    assert set(contents.tables).isdisjoint({"checks", "unnoticed", "corruption", "shifts"})
+    assert set(contents.tables).isdisjoint({"checks", "undetected_harm", "corruption", "shifts"})
     assert set(contents.charts).isdisjoint({"corruption", "shifts"})
     assert "trust" not in contents.tables["summary"].frame().columns
 

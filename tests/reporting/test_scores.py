@@ -19,9 +19,9 @@ from trustseg.metrics import (
     nause_from_counts,
     uncertainty_keys,
 )
-from trustseg.reporting import image_scores
+from trustseg.reporting import image_rankings, image_scores
 from trustseg.reporting.cell_tables import calibration_of, histograms_of
-from trustseg.reporting.image_scores import DICE, ImageScores, ValueTable, area_weights, values_under, weighted_means
+from trustseg.reporting.image_rankings import ImageScores
 from trustseg.reporting.pixel_scores import (
     PatientTable,
     estimate,
@@ -32,6 +32,7 @@ from trustseg.reporting.pixel_scores import (
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results, load_results
 from trustseg.reporting.score_tables import mask_metrics
+from trustseg.reporting.value_tables import DICE, ValueTable, area_weights, values_under, weighted_means
 from trustseg.statistics import bootstrap_difference, spearman
 
 NAN = math.nan
@@ -54,7 +55,7 @@ def test_seeds_are_averaged_per_image_and_undefined_is_left_out() -> None:
     frame = image_scores.per_image(results, "a", CLEAN)
     assert frame["image"].to_list() == ["x", "y", "z"]
     assert frame["dice"].to_list() == [pytest.approx(0.4), 0.0, None]
-    table = values_under(results, "a", [CLEAN, ("pgd", 0.9)], DICE)
+    table = values_under(results.records, "a", [CLEAN, ("pgd", 0.9)], DICE)
     np.testing.assert_allclose(table.values, [[0.4, NAN], [0.0, NAN], [NAN, NAN]])
     mean = image_scores.mean_of(results, "a", CLEAN, "dice")
     assert mean.value == pytest.approx(0.2)
@@ -73,9 +74,9 @@ def test_empty_references_are_told_by_area_and_never_by_dice() -> None:
     for place, area in ((CLEAN, 0.0), (("pgd", 0.01), 0.25)):
         mean = image_scores.mean_of(results, "a", place, "dice")
         assert (mean.value, mean.count, mean.undefined) == (0.5, 1, 1)
-        assert values_under(results, "a", [place], DICE).values[0] == 0.5
-        assert np.isnan(values_under(results, "a", [place], DICE).values[1])
-        assert image_scores.read_scores(results, "a", place, "u").images == ["x"]
+        assert values_under(results.records, "a", [place], DICE).values[0] == 0.5
+        assert np.isnan(values_under(results.records, "a", [place], DICE).values[1])
+        assert image_rankings.read_scores(results, "a", place, "u").images == ["x"]
         found = image_scores.false_positive_area(results, "a", place)
         assert (found.value, found.count) == (area, 1)
     positive = bare_results(rows[:1])
@@ -113,13 +114,13 @@ def test_a_drawn_ranking_is_that_of_the_repeated_images(scores: ImageScores, row
         known = np.isfinite(uncertainty)
         _, block = np.unique(uncertainty[known], return_inverse=True)
         expected.append(float(aurc_from_counts(np.bincount(block), np.bincount(block, risk[known]))))
-    assert image_scores.ranking_of(drawn, draws=2).value == pytest.approx(np.mean(expected), rel=1e-12)
+    assert image_rankings.ranking_of(drawn, draws=2).value == pytest.approx(np.mean(expected), rel=1e-12)
 
 
 def test_rank_correlation_is_spearmans(scores: ImageScores) -> None:
     known = np.isfinite(scores.uncertainty)
     expected = [spearman(scores.uncertainty[s, known[s]], scores.risk[s, known[s]]) for s in range(2)]
-    found = image_scores.rank_correlation(scores, draws=20)
+    found = image_rankings.rank_correlation(scores, draws=20)
     assert found.value == pytest.approx(float(np.mean(expected)), rel=1e-12)
 
 
@@ -129,17 +130,17 @@ def test_shift_by_hand() -> None:
         for condition, eps, us in (("clean", 0.0, (0.1, 0.2, 0.3)), ("pgd", 0.01, (0.4, 0.1, 0.3)))
         for image, u in zip("xyz", us, strict=True)
     ]
-    found = image_scores.uncertainty_change(bare_results(rows), "a", ("pgd", 0.01), "u")
+    found = image_rankings.uncertainty_change(bare_results(rows), "a", ("pgd", 0.01), "u")
     # Of the nine pairs (attacked, clean): 0.4 wins 3, 0.1 ties one, 0.3 wins 2 and ties one.
     expected = {"change": 0.2 / 3, "share_lower": 1 / 3, "detection": 6 / 9}
     assert {name: value.value for name, value in found.items()} == pytest.approx(expected)
 
 
 def test_nothing_defined_is_undefined_not_an_error() -> None:
-    scores = image_scores.read_scores(bare_results([{"image": "x", "dice": NAN}]), "a", CLEAN, "u")
+    scores = image_rankings.read_scores(bare_results([{"image": "x", "dice": NAN}]), "a", CLEAN, "u")
     assert scores.images == []
-    assert np.isnan(image_scores.ranking_of(scores, draws=5).value)
-    assert np.isnan(image_scores.rank_correlation(scores, draws=5).value)
+    assert np.isnan(image_rankings.ranking_of(scores, draws=5).value)
+    assert np.isnan(image_rankings.rank_correlation(scores, draws=5).value)
 
 
 def test_further_metrics_are_means_over_images_with_foreground(data: ReportData) -> None:

@@ -32,7 +32,7 @@ def served(
 
     with listen(folder, settings=Settings(readers, blind), listening=Listening(port=0), **given) as server:
         running = uvicorn.Server(uvicorn.Config(server.app, log_level="error", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [server.held]})
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [server.listening_socket]})
         thread.start()
         try:
             yield ReviewPage(browser, server.address)

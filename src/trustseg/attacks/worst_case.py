@@ -119,31 +119,31 @@ def strongest(
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     with isolated(model):
-        found = _Worst(model, images, masks, eps)
-        members = members_of(preset, evidential=found.evidential, surrogates=len(surrogates))
+        worst = _Worst(model, images, masks, eps)
+        members = members_of(preset, evidential=worst.evidential, surrogates=len(surrogates))
         if surrogates and not any(member.transferred for member in members):
             raise AttackError(
                 f"{preset} uses no surrogates, got {len(surrogates)}; choose 'thorough', or leave them out"
             )
-        every = torch.arange(len(images), device=images.device)
+        all_rows = torch.arange(len(images), device=images.device)
         for candidate in candidates:
             if candidate.shape != images.shape:
                 raise ShapeError(
                     f"candidates must be shaped like the images, {tuple(images.shape)}, got {tuple(candidate.shape)}"
                 )
-            within = LINF.project(candidate.detach().to(found.clean), found.clean, found.radius)
-            found.offer("candidate", every, within)
-        start = LINF.start(found.clean, found.radius, generator)  # of all images, whichever remain
-        unasked = iter(surrogates)
+            within = LINF.project(candidate.detach().to(worst.clean), worst.clean, worst.radius)
+            worst.offer("candidate", all_rows, within)
+        start = LINF.start(worst.clean, worst.radius, generator)  # of all images, whichever remain
+        remaining_surrogates = iter(surrogates)
         for done, member in enumerate(members, start=1):
-            rows = found.unbroken()
-            surrogate = next(unasked) if member.transferred else None
+            rows = worst.unbroken()
+            surrogate = next(remaining_surrogates) if member.transferred else None
             if len(rows) > 0:
-                attacked = _attacked(member, model, found, rows, start, surrogate, generator)
-                found.offer(member.name, rows, attacked, passes=member.backward_passes)
+                attacked = _attacked(member, model, worst, rows, start, surrogate, generator)
+                worst.offer(member.name, rows, attacked, passes=member.backward_passes)
             if report is not None:
                 report(done, len(members))
-        return Strongest(found.images, found.harm, tuple(found.winner), found.passes)
+        return Strongest(worst.images, worst.harm, tuple(worst.winner), worst.passes)
 
 
 class _Worst:

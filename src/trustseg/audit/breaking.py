@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 
 from trustseg.audit.evidence import Evidence
-from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.audit.quantities import QUANTITIES, MeasuredImages
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.image_scores import numbers
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
 from trustseg.statistics import Interval
+from trustseg.tables import floats_of
 
 __all__ = ["BROKEN", "Break", "first_breaks", "ways_to_break", "worst_cases"]
 
@@ -50,20 +50,20 @@ def _all_breaks(evidence: Evidence, draws: int) -> list[Break]:
     if changed is None:
         return []
     clean = changed.records.filter(at(CLEAN)).select("image", before="dice")
-    found = []
+    breaks = []
     for key in evidence.conditions():
         rows = changed.records.filter(at(key), pl.col("mask_px") > 0).join(clean, on="image", maintain_order="left")
-        falls = numbers(rows, "before") - numbers(rows, "dice")
+        falls = floats_of(rows, "before") - floats_of(rows, "dice")
         if not np.isfinite(falls).any():
             continue
         severity = int(rows["severity"][0])
         kind: Literal["shift", "attack"] = "shift" if rows["kind"][0] == "shift" else "attack"
         family = key[0].removesuffix(f"_{severity}") if kind == "shift" else key[0]
         level = severity / 5 if kind == "shift" else key[1] / _LARGEST_EPS
-        drop = QUANTITIES["dice_drop"](Selected(evidence, key, draws=draws))
+        drop = QUANTITIES["dice_drop"](MeasuredImages(evidence, key, draws=draws))
         image = str(rows["image"][int(np.nanargmax(falls))])
-        found.append(Break(key, kind, family, level, drop, float(np.nanmean(numbers(rows, "dice"))), image))
-    return found
+        breaks.append(Break(key, kind, family, level, drop, float(np.nanmean(floats_of(rows, "dice"))), image))
+    return breaks
 
 
 def first_breaks(evidence: Evidence, *, draws: int = 2000) -> list[Break]:
@@ -85,12 +85,12 @@ def ways_to_break(breaks: list[Break]) -> list[Break]:
     """
     order = sorted(breaks, key=lambda each: (not each.breaks, each.level if each.breaks else 0, -each.drop.value))
     order = [each for each in order if each.drop.value >= _VISIBLE] or order[:1]
-    first: list[Break] = []
+    shown: list[Break] = []
     for each in order:
-        if len(first) < _MOST and sum(other.kind == each.kind for other in first) < _OF_A_KIND:
-            first.append(each)
-    rest = [each for each in order if each not in first]
-    return [*first, *rest][:_MOST]
+        if len(shown) < _MOST and sum(other.kind == each.kind for other in shown) < _OF_A_KIND:
+            shown.append(each)
+    other_breaks = [each for each in order if each not in shown]
+    return [*shown, *other_breaks][:_MOST]
 
 
 def worst_cases(evidence: Evidence, count: int = _MOST) -> pl.DataFrame:

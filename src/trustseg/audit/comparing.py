@@ -11,10 +11,11 @@ from trustseg.audit.evidence import read_results
 from trustseg.errors import DataError
 from trustseg.metrics import METRICS, metrics_of
 from trustseg.records import metric_column
-from trustseg.reporting.image_scores import numbers, patients_of
+from trustseg.reporting.image_scores import patients_of
 from trustseg.reporting.labels import ConditionKey, describe_condition
 from trustseg.reporting.tables import Column, Row, Table
 from trustseg.statistics import Interval, bootstrap_difference
+from trustseg.tables import floats_of
 
 __all__ = ["compare"]
 
@@ -40,7 +41,7 @@ def compare(first: Path, second: Path, *, draws: int = 2000) -> Table:
     rows: list[Row] = []
     for (condition, eps), part in shared.group_by("condition", "eps", maintain_order=True):
         key = (str(condition), float(str(eps)))
-        rows += [row for name in metrics_of("image") if (row := _row(part, key, name, draws)) is not None]
+        rows += [row for name in metrics_of("image") if (row := _difference_row(part, key, name, draws)) is not None]
     columns = (
         *(Column("condition", "Condition"), Column("metric", "Metric"), Column("images", "Images")),
         *(Column("first", names[0]), Column("second", names[1] if names[1] != names[0] else f"{names[1]} (second)")),
@@ -60,30 +61,30 @@ def _records(folder: Path, name: str) -> pl.DataFrame:
     return pl.concat(kept, how="diagonal_relaxed").filter(pl.col("mask_px") > 0)
 
 
-def _row(part: pl.DataFrame, key: ConditionKey, name: str, draws: int) -> Row | None:
+def _difference_row(part: pl.DataFrame, key: ConditionKey, name: str, draws: int) -> Row | None:
     """Return the difference in a metric under one condition; None where one audit has not measured it."""
     column = metric_column(name)
     if column not in part.columns or f"{column}_second" not in part.columns:
         return None
-    values = numbers(part, column), numbers(part, f"{column}_second")
-    found = bootstrap_difference(*values, patients_of(part), draws=draws)
-    if math.isnan(found.value):
+    values = floats_of(part, column), floats_of(part, f"{column}_second")
+    difference = bootstrap_difference(*values, patients_of(part), draws=draws)
+    if math.isnan(difference.value):
         return None
     better = METRICS[name].facts.better
     means = (float(part[each].fill_nan(None).mean() or 0.0) for each in (column, f"{column}_second"))  # type: ignore[arg-type]  # numbers
     return {
         "condition": describe_condition(key),
         "metric": METRICS[name].label,
-        "images": found.count,
+        "images": difference.count,
         **dict(zip(("first", "second"), means, strict=True)),
-        "difference": found,
-        "verdict": _verdict(found, better),
+        "difference": difference,
+        "verdict": _verdict(difference, better),
     }
 
 
-def _verdict(found: Interval, better: str) -> str:
-    if math.isnan(found.low) or found.low <= 0 <= found.high:
+def _verdict(difference: Interval, better: str) -> str:
+    if math.isnan(difference.low) or difference.low <= 0 <= difference.high:
         return "includes 0"
     if better == "zero":
         return "differs"
-    return "first is better" if (found.value > 0) == (better == "higher") else "second is better"
+    return "first is better" if (difference.value > 0) == (better == "higher") else "second is better"

@@ -42,15 +42,15 @@ def contents_of(
     ]
     tables = {table.key: table for table in own if table.rows}
     charts: dict[str, Chart] = {}
-    wanted = [(evidence.changed, _CHANGED_TABLES, _CHANGED_CHARTS)]
+    parts = [(evidence.changed, _CHANGED_TABLES, _CHANGED_CHARTS)]
     if evidence.clean.records["mask_px"].is_not_null().any():
         clean = (_CLEAN_TABLES, _CLEAN_CHARTS) if has_probability else (("subgroups",), ())
-        wanted.insert(0, (evidence.clean, *clean))
-    for results, wanted_tables, wanted_charts in wanted:
+        parts.insert(0, (evidence.clean, *clean))
+    for results, wanted_tables, wanted_charts in parts:
         if results is not None:
-            found = build_contents(collect(replace(results, draws=draws)))
-            tables |= {key: _of_one_model(found.tables[key]) for key in wanted_tables if key in found.tables}
-            charts |= {key: found.charts[key] for key in wanted_charts if key in found.charts}
+            contents = build_contents(collect(replace(results, draws=draws)))
+            tables |= {key: _without_variant(contents.tables[key]) for key in wanted_tables if key in contents.tables}
+            charts |= {key: contents.charts[key] for key in wanted_charts if key in contents.charts}
     return tables | _deferral(evidence, draws=draws), charts
 
 
@@ -63,13 +63,12 @@ def _deferral(evidence: Evidence, *, draws: int) -> dict[str, Table]:
         return {}
     data = collect(replace(evidence.changed, records=others, draws=draws))
     found = {table.key: table for table in deferral_tables(data, read_deferrals(data))}
-    return {key: _of_one_model(found[key]) for key in ("deferral_all",) if found[key].rows}
+    return {key: _without_variant(found[key]) for key in ("deferral_all",) if found[key].rows}
 
 
-def _of_one_model(table: Table) -> Table:
-    """Return a table of a report without the columns that tell variants apart or are empty."""
-    told = {key for row in table.rows for key, value in row.items() if value is not None} - {"variant", "trust"}
-    kept = tuple(column for column in table.columns if column.key in told)
+def _without_variant(table: Table) -> Table:
+    filled = {key for row in table.rows for key, value in row.items() if value is not None} - {"variant", "trust"}
+    kept = tuple(column for column in table.columns if column.key in filled)
     return replace(table, columns=kept)
 
 

@@ -9,9 +9,10 @@ import polars as pl
 
 from trustseg.deferral import Policy
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.image_scores import numbers, size_limits
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.results import Results, results_of_one
+from trustseg.reporting.value_tables import size_limits
+from trustseg.tables import floats_of
 
 __all__ = ["LESION_SIZE", "SCORE", "TAU", "Evidence", "read_results"]
 
@@ -42,12 +43,12 @@ class Evidence:
         return self.clean.cells[0].id
 
     @property
-    def idle(self) -> str:
+    def idle_reason(self) -> str:
         """Return why the policy sends no unchanged image to a human; empty if it sends some, or there is no policy."""
         clean = self.rows(CLEAN).drop_nulls("mask_px")
-        if self.policy is None or self.policy.review(numbers(clean, self.policy.column)).any():
+        if self.policy is None or self.policy.review(floats_of(clean, self.policy.column)).any():
             return ""
-        fitted = numbers(clean.filter(pl.col("patient").is_in(list(self.fitted_on))), self.policy.column)
+        fitted = floats_of(clean.filter(pl.col("patient").is_in(list(self.fitted_on))), self.policy.column)
         tied = int((fitted == fitted.max()).sum())
         why = f"the {self.policy.patients} patients it was fitted on are too few"
         if tied > 1:

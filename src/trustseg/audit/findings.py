@@ -10,14 +10,14 @@ import polars as pl
 
 from trustseg.audit.breaking import Break, first_breaks
 from trustseg.audit.evidence import Evidence
-from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.audit.quantities import QUANTITIES, MeasuredImages
 from trustseg.audit.requirements import Requirement
 from trustseg.audit.verdicts import Verdict, judge
 from trustseg.deferral import apply_policy
-from trustseg.reporting.image_scores import numbers
 from trustseg.reporting.labels import CLEAN
 from trustseg.statistics import Interval
 from trustseg.study.deferral import intervals_of
+from trustseg.tables import floats_of
 
 __all__ = ["Findings", "OperatingPoint", "findings_of"]
 
@@ -46,28 +46,27 @@ class Findings:
     @property
     def useful(self) -> OperatingPoint | None:
         """Return the point that sends the fewest images to a human, but some."""
-        some = [point for point in self.points if point.scores["review_rate"].value > 0]
-        return min(some, key=lambda point: point.scores["review_rate"].value, default=None)
+        useful = [point for point in self.points if point.scores["review_rate"].value > 0]
+        return min(useful, key=lambda point: point.scores["review_rate"].value, default=None)
 
 
 def findings_of(
-    evidence: Evidence, requirements: Sequence[Requirement], *, given: frozenset[str], draws: int
+    evidence: Evidence, requirements: Sequence[Requirement], *, available: frozenset[str], draws: int
 ) -> Findings:
-    """Return what follows from what was measured; ``given`` is what the audit has, in the keys of ``NEEDS``."""
+    """Return what follows from what was measured; ``available`` is what the audit has, in the keys of ``NEEDS``."""
     return Findings(
         verdicts=tuple(judge(each, evidence, draws=draws) for each in requirements),
-        metrics=_metrics(evidence, given, draws),
+        metrics=_metrics(evidence, available, draws),
         breaks=[] if evidence.own_reference else first_breaks(evidence, draws=draws),
         points=_points(evidence, draws),
     )
 
 
-def _metrics(evidence: Evidence, given: frozenset[str], draws: int) -> dict[str, tuple[str, Interval]]:
-    """Return every quantity of unchanged images that can be given, with its label."""
+def _metrics(evidence: Evidence, available: frozenset[str], draws: int) -> dict[str, tuple[str, Interval]]:
     found = {}
     for name, quantity in QUANTITIES.items():
-        if quantity.facts.conditions != "changed" and set(quantity.facts.needs) <= given:
-            interval = quantity(Selected(evidence, draws=draws))
+        if quantity.facts.conditions != "changed" and set(quantity.facts.needs) <= available:
+            interval = quantity(MeasuredImages(evidence, draws=draws))
             if not math.isnan(interval.value):
                 found[name] = (quantity.label, interval)
     return found
@@ -75,18 +74,18 @@ def _metrics(evidence: Evidence, given: frozenset[str], draws: int) -> dict[str,
 
 def _points(evidence: Evidence, draws: int) -> list[OperatingPoint]:
     policy, clean = evidence.policy, evidence.rows(CLEAN)
-    own = pl.col("patient").is_in(list(evidence.fitted_on))
-    rows = clean.filter(~own, pl.col("mask_px").is_not_null())
+    in_fitting_half = pl.col("patient").is_in(list(evidence.fitted_on))
+    rows = clean.filter(~in_fitting_half, pl.col("mask_px").is_not_null())
     if policy is None or not len(rows):
         return []
-    fitted = numbers(clean.filter(own), policy.column)
+    fitted = floats_of(clean.filter(in_fitting_half), policy.column)
     thresholds = {math.nan: policy.threshold, 0.0: math.inf}
     for share in _SHARES:
         threshold = float(np.quantile(fitted, 1 - share, method="higher"))
         if threshold not in thresholds.values():  # scores may be tied
             thresholds[share] = threshold
-    found = []
+    points = []
     for aimed, threshold in thresholds.items():
         decided = apply_policy(replace(policy, threshold=threshold), rows)
-        found.append(OperatingPoint(aimed, threshold, intervals_of(decided, tau=policy.tau, draws=draws)))
-    return found
+        points.append(OperatingPoint(aimed, threshold, intervals_of(decided, tau=policy.tau, draws=draws)))
+    return points

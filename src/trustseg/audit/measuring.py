@@ -34,7 +34,7 @@ from trustseg.evaluation import (
 )
 from trustseg.evaluation.conditions import CLEAN as UNCHANGED
 from trustseg.evaluation.measuring import cohort_of, measure
-from trustseg.evaluation.rows import drawn_cases
+from trustseg.evaluation.rows import draw_cases
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.reporting.cell_tables import at
@@ -104,11 +104,11 @@ def measure_clean(subject: Subject, rows: Rows, folder: Path, *, report: StageCa
         tau=_DEFERRAL.tau,
         model=digest,
     )
-    _keep_policy(policy, fitted, folder)
+    _save_policy(policy, fitted, folder)
     return replace(evidence, policy=policy, fitted_on=half)
 
 
-def _keep_policy(policy: Policy, fitted: pl.DataFrame, folder: Path) -> None:
+def _save_policy(policy: Policy, fitted: pl.DataFrame, folder: Path) -> None:
     """Write a policy, and the records that it was fitted on, where a report on this folder finds them."""
     save_policy(policy, folder / "policy.json")
     with replacing(folder / "validation.parquet") as temporary:
@@ -148,8 +148,8 @@ def pass_times(subject: Subject, rows: Rows, metrics: Sequence[str]) -> PassTime
     record = seconds(lambda: measure(model, cohort, [UNCHANGED], config, seed=0))
     if not subject.gradients:
         return PassTimes(forward, record=record)
-    known = torch.where(masks.isnan(), 0.0, masks)
-    both = seconds(lambda: fgsm(model, images, known, eps=1 / 255, keep_best=False))
+    known_masks = torch.where(masks.isnan(), 0.0, masks)
+    both = seconds(lambda: fgsm(model, images, known_masks, eps=1 / 255, keep_best=False))
     return PassTimes(forward, max(0.0, both - forward), record)
 
 
@@ -171,20 +171,20 @@ def measure_changed(
     if model is None:
         return evidence
     has_masks = bool((pack.index["has_mask"]).gather(rows.tolist()).any())
-    chosen = rows if plan.images >= len(rows) else rows[drawn_cases(pack.index[rows.tolist()], plan.images)]
+    chosen = rows if plan.images >= len(rows) else rows[draw_cases(pack.index[rows.tolist()], plan.images)]
     reference = pack if has_masks else _with_predictions(model, pack, chosen)
     config = _config(subject, plan, metrics)
     fitted = _rows_of_patients(pack, rows, evidence.fitted_on)[:_CALIBRATION]
-    aims = any(attack.name not in ("pgd", "fgsm", "ensemble", "square") for attack in config.attacks)
+    aims_at_policy = any(attack.name not in ("pgd", "fgsm", "ensemble", "square") for attack in config.attacks)
     if plan.shifts or plan.attacks:
         tell = partial(report, ": ".join(filter(None, ("shifts and attacks", plan.warning))))
         tell(0, 1)
-        known = fitted if aims and len(fitted) else None
-        evaluate(model, reference, chosen, config, folder, calibration_rows=known, report=tell)
+        calibration_rows = fitted if aims_at_policy and len(fitted) else None
+        evaluate(model, reference, chosen, config, folder, calibration_rows=calibration_rows, report=tell)
         if evidence.policy is not None:
             # Attacks knew one that was fitted on fewer images; what is reported is how the deployed one fares.
             clean = evidence.rows(CLEAN)
-            _keep_policy(evidence.policy, clean.filter(pl.col("patient").is_in(list(evidence.fitted_on))), folder)
+            _save_policy(evidence.policy, clean.filter(pl.col("patient").is_in(list(evidence.fitted_on))), folder)
     positive = chosen[pack.index["foreground"].fill_null(0).to_numpy()[chosen] > 0]
     if plan.masking_checks and len(positive):
         write_masking_checks(model, pack, chosen, folder, count=plan.masking_checks, square_steps=300)
@@ -231,16 +231,15 @@ def _rows_of_patients(pack: Pack, rows: Rows, patients: frozenset[str]) -> Rows:
 
 
 def _with_predictions(model: BeliefModel, pack: Pack, rows: Rows) -> Pack:
-    """Return the images with the model's own clean predictions as masks."""
     masks = np.zeros_like(pack.masks)
     foreground = np.zeros(len(pack.index), np.int64)
     for batch in pack_loader(pack, rows, batch_size=16):
         images, _ = as_images(batch)
         with torch.no_grad():
-            found = (model.belief(images).log_odds > 0).to(torch.uint8).numpy()
+            predicted = (model.belief(images).log_odds > 0).to(torch.uint8).numpy()
         places = batch["rows"].numpy()
-        masks[places] = found
-        foreground[places] = found.sum(axis=(1, 2, 3))
+        masks[places] = predicted
+        foreground[places] = predicted.sum(axis=(1, 2, 3))
     index = pack.index.with_columns(has_mask=pl.lit(True), foreground=pl.Series(foreground), split=pl.lit("test"))
     return replace(
         pack, masks=masks, index=index, folder=None, digest=f"{pack.digest} predicted {hash_of_model(model)}"

@@ -16,7 +16,7 @@ from trustseg.audit.breaking import Break
 from trustseg.audit.measuring import batch_of
 from trustseg.audit.plan import Plan
 from trustseg.audit.subject import Subject
-from trustseg.evaluation.conditions import Condition, Deployed, perturbed
+from trustseg.evaluation.conditions import Condition, Deployed, perturb
 from trustseg.evaluation.frames import areas_in, frame_columns
 from trustseg.evaluation.predictions import fitted_map
 from trustseg.masks import filled
@@ -32,7 +32,7 @@ _LETTERS: Final = 30  # of a title in a line above a picture
 def picture_of_case(subject: Subject, name: str) -> bytes:
     """Return a case as PNG: the image alone, and with reference and prediction."""
     images, masks = batch_of(subject.pack, _row(subject, name))
-    return _drawn(("", images, masks, _probability(subject, images, name)))
+    return _draw_cases(("", images, masks, _probability(subject, images, name)))
 
 
 def picture_of_break(subject: Subject, found: Break, plan: Plan, deployed: Deployed | None) -> bytes:
@@ -48,9 +48,9 @@ def picture_of_break(subject: Subject, found: Break, plan: Plan, deployed: Deplo
         raise ValueError("predictions cannot be changed")
     areas = areas_in(frame_columns(subject.pack, rows))
     generator = derived_generator(0, "audit", condition.slug)
-    changed = perturbed(model, images, masks, condition, generator=generator, deployed=deployed, areas=areas)
+    changed = perturb(model, images, masks, condition, generator=generator, deployed=deployed, areas=areas)
     after = _probability(subject, changed.images, found.image)
-    return _drawn(("unchanged", images, masks, before), (found.words, changed.images, changed.masks, after))
+    return _draw_cases(("unchanged", images, masks, before), (found.words, changed.images, changed.masks, after))
 
 
 def _condition(found: Break, plan: Plan) -> Condition:
@@ -73,7 +73,7 @@ def _probability(subject: Subject, images: Tensor, name: str) -> Tensor:
     return torch.from_numpy(fitted_map(predictions[name], subject.pack, int(_row(subject, name)[0])))[None, None]
 
 
-def _drawn(*panels: tuple[str, Tensor, Tensor, Tensor]) -> bytes:
+def _draw_cases(*panels: tuple[str, Tensor, Tensor, Tensor]) -> bytes:
     """Return cases side by side as PNG: each a title, the image, its reference and its predicted probability."""
     titles = []
     for title, _, masks, probability in panels:

@@ -131,12 +131,12 @@ def make_plan(
             if item.required or spent + cost <= budget:
                 chosen.append(item)
                 spent += cost
-        each = sum(item.seconds for item in chosen if not item.fixed)
-        rest = budget - sum(item.seconds for item in chosen if item.fixed)
-        count = min(images, max(fewest, int(rest / each) if each > 0 else images))
+        seconds_per_image = sum(item.seconds for item in chosen if not item.fixed)
+        seconds_left = budget - sum(item.seconds for item in chosen if item.fixed)
+        count = min(images, max(fewest, int(seconds_left / seconds_per_image) if seconds_per_image > 0 else images))
     plan = Plan(images=count)
     for item in chosen:
-        plan = _with(plan, item.adds)
+        plan = _merge(plan, item.adds)
     left_out = [
         f"{item.words} (about {_in_words(item.seconds * (1 if item.fixed else fewest))})"
         for item in items
@@ -171,21 +171,21 @@ def _items(
             required=required,
         )
 
-    asked = {name: tuple(sorted({level for each, level in wanted if each == name})) for name, _ in wanted}
-    if ANY_ATTACK in asked and attackable:
+    levels = {name: tuple(sorted({level for each, level in wanted if each == name})) for name, _ in wanted}
+    if ANY_ATTACK in levels and attackable:
         first = attackable[0]
-        asked[first] = tuple(sorted({*asked.get(first, ()), *asked[ANY_ATTACK]}))
+        levels[first] = tuple(sorted({*levels.get(first, ()), *levels[ANY_ATTACK]}))
     items = [shifts(severities, required=True)] if severities else []
-    items += [attack(name, asked[name], required=True) for name in attackable if name in asked]
-    if left := [level for level in (1, 3, 5) if level not in severities]:
-        items.append(shifts(left))
+    items += [attack(name, levels[name], required=True) for name in attackable if name in levels]
+    if severities_left := [level for level in (1, 3, 5) if level not in severities]:
+        items.append(shifts(severities_left))
     for name in attackable:
-        if rest := [
-            eps for eps in _BUDGETS.get(name, _ONE) if not any(abs(eps - each) < 1e-6 for each in asked.get(name, ()))
+        if budgets_left := [
+            eps for eps in _BUDGETS.get(name, _ONE) if not any(abs(eps - each) < 1e-6 for each in levels.get(name, ()))
         ]:
-            items.append(attack(name, rest))
-    if left := [level for level in (2, 4) if level not in severities]:
-        items.append(shifts(left))
+            items.append(attack(name, budgets_left))
+    if severities_left := [level for level in (2, 4) if level not in severities]:
+        items.append(shifts(severities_left))
     if gradients:
         both = times.forward + times.backward
         search = _Item("the smallest budgets", _CHECKED * _SEARCHED * both, Plan(0, minimal=_CHECKED), fixed=True)
@@ -197,15 +197,13 @@ def _items(
 
 
 def _attack_seconds(times: PassTimes, name: str) -> float:
-    """Return what an attack takes for one image and budget."""
     entry = evaluation_attacks()[name]
     options = {key: option.default for key, option in entry.options.items()} | AUDIT_ATTACKS[name]
     forward, backward = entry.facts.passes(**options)
     return forward * times.forward + backward * times.backward + max(times.forward, times.record)
 
 
-def _with(plan: Plan, more: Plan) -> Plan:
-    """Return a plan with what another adds."""
+def _merge(plan: Plan, more: Plan) -> Plan:
     attacks = dict(plan.attacks)
     for name, budgets in more.attacks:
         attacks[name] = tuple(sorted({*attacks.get(name, ()), *budgets}))
@@ -220,5 +218,4 @@ def _with(plan: Plan, more: Plan) -> Plan:
 
 
 def _in_words(seconds: float) -> str:
-    """Return a time in whole seconds or minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

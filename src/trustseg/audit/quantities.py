@@ -16,7 +16,7 @@ from trustseg.deferral.ranking import DrawnScore, auroc_of_failures, by_blocks
 from trustseg.entries import Entry
 from trustseg.metrics import METRICS, MetricFacts, metrics_of
 from trustseg.records import metric_column, score_column
-from trustseg.reporting.image_scores import UNDEFINED, numbers, patients_of, pooled_of
+from trustseg.reporting.image_scores import UNDEFINED, patients_of, pooled_of
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.pixel_scores import pixel_table
 from trustseg.statistics import (
@@ -28,8 +28,9 @@ from trustseg.statistics import (
     bootstrap_rows,
 )
 from trustseg.study.deferral import SCORES, decided_images
+from trustseg.tables import floats_of
 
-__all__ = ["QUANTITIES", "Quantity", "QuantityFacts", "Selected"]
+__all__ = ["QUANTITIES", "MeasuredImages", "Quantity", "QuantityFacts"]
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ class QuantityFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class MeasuredImages:
     """What a quantity is computed from."""
 
     evidence: Evidence
@@ -78,89 +79,86 @@ def _with_foreground(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("mask_px") > 0)
 
 
-def _mean_of(selected: Selected, *, column: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
+def _mean_of(measured: MeasuredImages, *, column: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
     """Return the mean of a column, whose values lie between ``bounds``, over the images with foreground."""
-    rows = _with_foreground(selected.rows)
+    rows = _with_foreground(measured.rows)
     if column not in rows.columns:
         return UNDEFINED
-    return selected.over(rows, partial(bootstrap_mean, bounds=bounds), numbers(rows, column))
+    return measured.over(rows, partial(bootstrap_mean, bounds=bounds), floats_of(rows, column))
 
 
-def _pooled(selected: Selected, *, metric: Entry[Any, MetricFacts]) -> Interval:
-    """Return an overlap of all pixels taken as one image."""
-    rows = selected.rows.drop_nulls("mask_px")
+def _pooled(measured: MeasuredImages, *, metric: Entry[Any, MetricFacts]) -> Interval:
+    rows = measured.rows.drop_nulls("mask_px")
     if not len(rows):
         return UNDEFINED
-    return pooled_of(rows, metric, draws=selected.draws, confidence=selected.confidence)
+    return pooled_of(rows, metric, draws=measured.draws, confidence=measured.confidence)
 
 
-def failure_rate(selected: Selected) -> Interval:
+def failure_rate(measured: MeasuredImages) -> Interval:
     """Return the share of images with foreground whose Dice is below 0.5."""
-    rows = _with_foreground(selected.rows)
-    return selected.over(rows, bootstrap_mean, (numbers(rows, "dice") < TAU).astype(np.float64))
+    rows = _with_foreground(measured.rows)
+    return measured.over(rows, bootstrap_mean, (floats_of(rows, "dice") < TAU).astype(np.float64))
 
 
-def false_positive_area(selected: Selected) -> Interval:
+def false_positive_area(measured: MeasuredImages) -> Interval:
     """Return the mean share of pixels predicted as foreground in images without foreground."""
-    rows = selected.rows.filter(pl.col("mask_px") == 0)
-    return selected.over(rows, bootstrap_mean, numbers(rows, "predicted_px") / numbers(rows, "pixels"))
+    rows = measured.rows.filter(pl.col("mask_px") == 0)
+    return measured.over(rows, bootstrap_mean, floats_of(rows, "predicted_px") / floats_of(rows, "pixels"))
 
 
-def false_alarm_rate(selected: Selected) -> Interval:
+def false_alarm_rate(measured: MeasuredImages) -> Interval:
     """Return the share of images without foreground of which at least 1 % is predicted as foreground."""
-    rows = selected.rows.filter(pl.col("mask_px") == 0)
-    areas = numbers(rows, "predicted_px") / numbers(rows, "pixels")
-    return selected.over(rows, bootstrap_mean, (areas >= FALSE_ALARM).astype(np.float64))
+    rows = measured.rows.filter(pl.col("mask_px") == 0)
+    areas = floats_of(rows, "predicted_px") / floats_of(rows, "pixels")
+    return measured.over(rows, bootstrap_mean, (areas >= FALSE_ALARM).astype(np.float64))
 
 
-def dice_drop(selected: Selected) -> Interval:
+def dice_drop(measured: MeasuredImages) -> Interval:
     """Return the mean fall of Dice from the same images unchanged."""
-    changed = selected.evidence.changed
+    changed = measured.evidence.changed
     if changed is None:
         return UNDEFINED
     clean = changed.records.filter(pl.col("condition") == "clean").select("image", before="dice")
-    rows = _with_foreground(selected.rows).join(clean, on="image", how="inner", maintain_order="left")
-    return selected.over(rows, bootstrap_difference, numbers(rows, "before"), numbers(rows, "dice"))
+    rows = _with_foreground(measured.rows).join(clean, on="image", how="inner", maintain_order="left")
+    return measured.over(rows, bootstrap_difference, floats_of(rows, "before"), floats_of(rows, "dice"))
 
 
-def _calibration_in(selected: Selected, *, region: str) -> Interval:
-    """Return the expected calibration error of the foreground probability in a region of the images."""
-    evidence = selected.evidence
-    results, ece = evidence.results(selected.condition), METRICS["ece"]
-    table = pixel_table(results, evidence.name, selected.condition, ece, region=region)
+def _calibration_in(measured: MeasuredImages, *, region: str) -> Interval:
+    evidence = measured.evidence
+    results, ece = evidence.results(measured.condition), METRICS["ece"]
+    table = pixel_table(results, evidence.name, measured.condition, ece, region=region)
     if not table.patients:
         return UNDEFINED
     patients = np.asarray(table.patients)
-    return bootstrap_rows(table.table, patients, table.statistic, draws=selected.draws, confidence=selected.confidence)
+    return bootstrap_rows(table.table, patients, table.statistic, draws=measured.draws, confidence=measured.confidence)
 
 
-def _ranking(selected: Selected, *, score: DrawnScore) -> Interval:
-    """Return how the image score ranks images by 1 - Dice."""
+def _ranking(measured: MeasuredImages, *, score: DrawnScore) -> Interval:
     column = score_column(*SCORE)
-    rows = _with_foreground(selected.rows).drop_nulls(["dice", column])
-    risk, uncertainty = 1 - numbers(rows, "dice"), numbers(rows, column)
-    return selected.over(rows, bootstrap_counts, lambda times: score(times, risk, uncertainty))
+    rows = _with_foreground(measured.rows).drop_nulls(["dice", column])
+    risk, uncertainty = 1 - floats_of(rows, "dice"), floats_of(rows, column)
+    return measured.over(rows, bootstrap_counts, lambda times: score(times, risk, uncertainty))
 
 
-def _decision(selected: Selected, *, name: str) -> Interval:
+def _decision(measured: MeasuredImages, *, name: str) -> Interval:
     """Return a score of the deferral policy on the patients that it was not fitted on."""
-    evidence = selected.evidence
-    rows = selected.rows.filter(~pl.col("patient").is_in(list(evidence.fitted_on)))
+    evidence = measured.evidence
+    rows = measured.rows.filter(~pl.col("patient").is_in(list(evidence.fitted_on)))
     if evidence.policy is None or not len(rows):
         return UNDEFINED
     rows = apply_policy(evidence.policy, rows)
     above, below = SCORES[name](decided_images(rows, tau=evidence.policy.tau))
-    return selected.over(rows, bootstrap_ratio, above, below)
+    return measured.over(rows, bootstrap_ratio, above, below)
 
 
-def decision_change(selected: Selected) -> Interval:
+def decision_change(measured: MeasuredImages) -> Interval:
     """Return the largest share of pixels that change sides with batch size, order or number of threads."""
-    repeats = selected.evidence.repeats
+    repeats = measured.evidence.repeats
     if not repeats:
         return UNDEFINED
     shares = [share for way, found in repeats.items() if way not in APPROXIMATE for share in found.values()]
     worst, images = max(shares), next(iter(repeats.values()))
-    patients = selected.evidence.rows(CLEAN).filter(pl.col("image").is_in(list(images)))["patient"].n_unique()
+    patients = measured.evidence.rows(CLEAN).filter(pl.col("image").is_in(list(images)))["patient"].n_unique()
     return Interval(worst, worst, worst, len(images), patients)  # measured, not sampled
 
 
@@ -197,9 +195,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     "brier": Entry(partial(_mean_of, column="brier"), "Brier score", QuantityFacts(_LOWER, needs=_SCORED)),
     **{
         name: Entry(
-            partial(_calibration_in, region=region),
-            label,
-            QuantityFacts(_LOWER, needs=_SCORED, by_subgroup=False),
+            partial(_calibration_in, region=region), label, QuantityFacts(_LOWER, needs=_SCORED, by_subgroup=False)
         )
         for name, region, label in (
             ("ece", "whole", "ECE"),
@@ -218,9 +214,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     },
     **{
         name: Entry(
-            partial(_decision, name=name),
-            name.replace("_", " "),
-            QuantityFacts(_LOWER, needs=(*_SCORED, "policy")),
+            partial(_decision, name=name), name.replace("_", " "), QuantityFacts(_LOWER, needs=(*_SCORED, "policy"))
         )
         for name in SCORES
         if name != "coverage"
@@ -231,4 +225,4 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
         QuantityFacts(_LOWER, needs=("model",), conditions="clean", by_subgroup=False),
     ),
 }
-"""Functions of ``Selected`` that return an interval, undefined where nothing can be said."""
+"""Functions of ``MeasuredImages`` that return an interval, undefined where nothing can be said."""

@@ -21,10 +21,10 @@ from trustseg.audit.plan import Plan, make_plan, seconds_of
 from trustseg.audit.repeats import REPEAT_PASSES
 from trustseg.audit.requirements import Requirement, default_requirements, read_requirements
 from trustseg.audit.subject import ModelOptions, Subject, open_subject
-from trustseg.audit.verdicts import NEEDS, Verdict, describe, require_known, why_not
+from trustseg.audit.verdicts import NEEDS, Verdict, describe, missing_needs, require_known
 from trustseg.audit.writing import document_of, write_audit
 from trustseg.data import Pack
-from trustseg.errors import ConfigError, DataError
+from trustseg.errors import ConfigError, DataError, UnknownNameError
 from trustseg.files import read_json, write_json
 from trustseg.metrics import metrics_of
 from trustseg.reporting.labels import CLEAN
@@ -97,28 +97,29 @@ def audit(
         TrustsegError: if model, data or requirements cannot be used; nothing is judged then.
     """
     since, tell = time.monotonic(), report or (lambda stage, done, total: None)
-    where, seconds = Path(folder), seconds_of(budget)
-    asked = _asked(requirements)
+    output, seconds = Path(folder), seconds_of(budget)
+    wanted = _load_requirements(requirements)
     subject = open_subject(model, data, options or ModelOptions(), progress=lambda done, of: tell("packing", done, of))
     rows = measuring.rows_to_audit(subject, split, allow_training_patients=allow_training_patients)
-    given = _given(subject, rows)
-    testable, untested = _testable(asked, given, is_default=requirements is None)
+    available = _available(subject, rows)
+    testable, untested = _testable(wanted, available, is_default=requirements is None)
     for name in ("audit.html", "audit.json"):  # of an earlier audit, perhaps of another model
-        (where / name).unlink(missing_ok=True)
-    evidence = measuring.measure_clean(subject, rows, where / "clean", report=tell)
+        (output / name).unlink(missing_ok=True)
+    evidence = measuring.measure_clean(subject, rows, output / "clean", report=tell)
     if subject.model is None:  # predictions have been read now
-        subject = replace(subject, digest=str(read_json(where / "clean" / "evaluation.json").get("model", "")))
-    plan = _plan(subject, evidence, rows, testable, seconds, since, where)
+        subject = replace(subject, digest=str(read_json(output / "clean" / "evaluation.json").get("model", "")))
+    plan = _plan(subject, evidence, rows, testable, seconds, since, output)
     changed = _metrics_under_change(testable)
-    evidence = measuring.measure_changed(subject, evidence, rows, plan, where / "changed", metrics=changed, report=tell)
+    there = output / "changed"
+    evidence = measuring.measure_changed(subject, evidence, rows, plan, there, metrics=changed, report=tell)
     tell("report", 0, 2)
-    findings = findings_of(evidence, testable, given=given, draws=draws)
+    findings = findings_of(evidence, testable, available=available, draws=draws)
     tell("report", 1, 2)
     document = document_of(subject, rows, plan, evidence, findings, untested=untested, split=split, budget=seconds)
-    write_audit(where, subject, plan, evidence, findings, document, pictures=pictures, draws=draws)
+    write_audit(output, subject, plan, evidence, findings, document, pictures=pictures, draws=draws)
     _release_freed_memory()
     tell("report", 2, 2)
-    return Audit(where, document, findings.verdicts)
+    return Audit(output, document, findings.verdicts)
 
 
 def _release_freed_memory() -> None:
@@ -127,27 +128,28 @@ def _release_freed_memory() -> None:
         trim(0)
 
 
-def _asked(requirements: Sequence[Requirement] | Path | str | None) -> list[Requirement]:
-    if requirements is None:
-        found = default_requirements()
-    elif isinstance(requirements, str | Path):
-        found = read_requirements(Path(requirements))
+def _load_requirements(requirements: Sequence[Requirement] | Path | str | None) -> list[Requirement]:
+    if isinstance(requirements, str | Path):
+        loaded, where = read_requirements(Path(requirements)), f"'{requirements}': "
     else:
-        found = list(requirements)
-    if not found:
+        loaded, where = default_requirements() if requirements is None else list(requirements), ""
+    if not loaded:
         raise ConfigError("there are no requirements; give at least one, or None for those that are shipped")
-    for each in found:
-        require_known(each)
-    return found
+    for each in loaded:
+        try:
+            require_known(each)
+        except (ConfigError, UnknownNameError) as error:
+            raise type(error)(f"{where}{error}") from error
+    return loaded
 
 
-def _given(subject: Subject, rows: measuring.Rows) -> frozenset[str]:
+def _available(subject: Subject, rows: measuring.Rows) -> frozenset[str]:
     """Return what the audit has, in the keys of ``NEEDS``."""
     index = subject.pack.index[rows.tolist()]
     labelled = index["has_mask"] & (index["split"] != "control")
     empty = (index["split"] == "control") | (labelled & (index["foreground"].fill_null(0) == 0))
     known = index.filter(labelled | (index["split"] == "control"))
-    found = {
+    available = {
         "masks": bool(labelled.any()),
         "no_masks": not bool(labelled.any()),
         "controls": bool(empty.any()),
@@ -156,22 +158,22 @@ def _given(subject: Subject, rows: measuring.Rows) -> frozenset[str]:
         "model": subject.model is not None,
         "gradients": subject.gradients,
     }
-    return frozenset(name for name, held in found.items() if held)
+    return frozenset(name for name, is_available in available.items() if is_available)
 
 
 def _testable(
-    requirements: Sequence[Requirement], given: frozenset[str], *, is_default: bool
+    requirements: Sequence[Requirement], available: frozenset[str], *, is_default: bool
 ) -> tuple[list[Requirement], dict[str, str]]:
     """Return the requirements that can be tested; others of the default, unless it is all, with what they need."""
-    pairs = [(each, why_not(each, given=given)) for each in requirements]
-    for each, lack in pairs:
-        if lack and not is_default:
-            raise ConfigError(f"requirement '{describe(each)}' cannot be tested: it needs {lack}; remove it")
-    if all(lack for _, lack in pairs):
-        first, lack = pairs[0]
-        raise DataError(f"no requirement can be tested: the first, '{describe(first)}', needs {lack}")
+    pairs = [(each, missing_needs(each, available=available)) for each in requirements]
+    for each, missing in pairs:
+        if missing and not is_default:
+            raise ConfigError(f"requirement '{describe(each)}' cannot be tested: it needs {missing}; remove it")
+    if all(missing for _, missing in pairs):
+        first, missing = pairs[0]
+        raise DataError(f"no requirement can be tested: the first, '{describe(first)}', needs {missing}")
     untested = {describe(each): f"needs {lack}" for each, lack in pairs if lack and NEEDS["no_masks"] not in lack}
-    return [each for each, lack in pairs if not lack], untested
+    return [each for each, missing in pairs if not missing], untested
 
 
 def _plan(
@@ -187,11 +189,11 @@ def _plan(
     if subject.model is None:
         return Plan(0)
     asked = [each.model_dump(mode="json") for each in requirements]
-    about = [__version__, subject.digest, subject.pack.digest, rows.tolist(), asked, budget]
-    fingerprint = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    inputs = [__version__, subject.digest, subject.pack.digest, rows.tolist(), asked, budget]
+    fingerprint = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     file = folder / PLAN
-    if file.is_file() and (before := read_json(file)).get("fingerprint") == fingerprint:
-        return TypeAdapter(Plan).validate_python(before["plan"])
+    if file.is_file() and (stored := read_json(file)).get("fingerprint") == fingerprint:
+        return TypeAdapter(Plan).validate_python(stored["plan"])
     times = measuring.pass_times(subject, rows, _metrics_under_change(requirements))
     repeats = REPEAT_PASSES * times.forward
     left = None if budget is None else max(0.0, (1 - _PAGE) * budget - (time.monotonic() - since) - repeats)

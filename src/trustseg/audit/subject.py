@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelOptions", "Subject", "open_subject"]
 
 Maps = Mapping[str, NDArray[np.float32]]
-_Opened = Callable[..., Pack]  # the data, for settings of open_dataset that a model asks for
+_OpenPack = Callable[..., Pack]  # the data, for settings of open_dataset that a model asks for
 
 DEFAULT_SIZE: Final = 224
 _SEARCHED: Final = 16  # images on which the conventions of a model are found
@@ -95,15 +94,15 @@ def open_subject(
     ``source`` is a path, ``package.module:function``, a mapping from names of cases to probability maps, or a model;
     ``data`` whatever ``open_dataset`` opens. ``progress`` is called while images are packed.
     """
-    opened = partial(_opened, data, options, progress)
+    open_pack = partial(_open_pack, data, options, progress)
     if isinstance(source, Mapping):
         _require_unused(options, "a mapping of predictions")
-        return _of_predictions("predictions", source, opened)
+        return _subject_of_predictions("predictions", source, open_pack)
     if isinstance(source, str | Path) and (path := Path(source)).exists():
-        own = path / "model" if (path / "model" / "model.json").is_file() else path
-        if (own / "model.json").is_file():
+        run = path / "model" if (path / "model" / "model.json").is_file() else path
+        if (run / "model.json").is_file():
             _require_unused(options, f"'{path}', a model of trustseg")
-            return _of_ours(own, data, opened)
+            return _subject_of_run(run, data, open_pack)
         if path.is_dir() and not (path / "config.json").is_file():
             from trustseg.models.foreign import open_predictions
 
@@ -111,16 +110,16 @@ def open_subject(
             index = options.conventions.get("class_index")
             if index is not None and type(index) is not int:
                 raise ConfigError(f"--convention class_index={index}: give the number of a class, such as 1")
-            return _of_predictions(path.absolute().name, open_predictions(path, class_index=index), opened)
+            return _subject_of_predictions(path.absolute().name, open_predictions(path, class_index=index), open_pack)
         if is_exported(path):
             _require_unused(options, f"'{path}', which trustseg exported")
-            return _of_exported(path, opened)
+            return _subject_of_exported(path, open_pack)
     elif isinstance(source, str | Path) and ":" not in str(source):
         raise MissingFileError(f"no model or folder of predictions '{source}'; check the path")
     elif not isinstance(source, str | Path) and hasattr(source, "size") and hasattr(source, "channels"):
         _require_unused(options, "a callable that returns beliefs")
-        return _of_callable(source, opened)
-    return _of_foreign(source, options, opened)
+        return _subject_of_callable(source, open_pack)
+    return _subject_of_foreign(source, options, open_pack)
 
 
 def _require_unused(options: ModelOptions, what: str, *, allowed: str = "") -> None:
@@ -131,8 +130,12 @@ def _require_unused(options: ModelOptions, what: str, *, allowed: str = "") -> N
         raise ConfigError(f"{' and '.join(odd)}: it is not known what this says of {what}; remove it")
 
 
-def _opened(data: Path | str | Pack, options: ModelOptions, progress: ProgressCallback | None, **settings: Any) -> Pack:  # noqa: ANN401 - those of open_dataset
-    """Return the images at the size that the options or a model ask for."""
+def _open_pack(
+    data: Path | str | Pack,
+    options: ModelOptions,
+    progress: ProgressCallback | None,
+    **settings: Any,  # noqa: ANN401 - those of open_dataset
+) -> Pack:
     if isinstance(data, Pack):
         return data
     if options.fit is not None:
@@ -142,14 +145,14 @@ def _opened(data: Path | str | Pack, options: ModelOptions, progress: ProgressCa
     return open_dataset(data, progress=progress, **settings)
 
 
-def _of_ours(folder: Path, data: Path | str | Pack, opened: _Opened) -> Subject:
+def _subject_of_run(folder: Path, data: Path | str | Pack, open_pack: _OpenPack) -> Subject:
     model, reading = load_model(folder), read_preprocessing(folder)
     spec = model.spec
     settings: dict[str, Any] = {"size": spec.size, "channels": spec.channels}
     if reading is not None:
         settings |= {"fit": reading.fit, "scale": reading.scale}
     facts = [f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px."]
-    pack, seen = opened(**settings), read_training_record(folder)
+    pack, seen = open_pack(**settings), read_training_record(folder)
     trained = data_of_run(folder) or DataConfig()
     if is_other_data(seen, pack, pack.folder if isinstance(data, Pack) else data, trained.path):
         trained = DataConfig()  # whose fold, if any, does not divide these images
@@ -170,58 +173,59 @@ def _of_ours(folder: Path, data: Path | str | Pack, opened: _Opened) -> Subject:
     )
 
 
-def _of_exported(path: Path, opened: _Opened) -> Subject:
+def _subject_of_exported(path: Path, open_pack: _OpenPack) -> Subject:
     """Return a file that ``trustseg export`` wrote: what it takes and returns is known."""
     exported = open_exported(path)
-    about = exported.description
-    spec = about.spec
+    known = exported.description
+    spec = known.spec
     facts = (
-        f"Exported by trustseg {about.version} ({about.precision}): {spec['architecture']} on {spec['encoder']}, "
-        f"{spec['head']} head, {about.size} px.",
+        f"Exported by trustseg {known.version} ({known.precision}): {spec['architecture']} on {spec['encoder']}, "
+        f"{spec['head']} head, {known.size} px.",
         "Its probability is audited, and the uncertainty that follows from it, not the evidence of a beta head.",
         "No gradients: it rounds images to 8 bits; audit the model's folder to attack it with them.",
     )
     return Subject(
         name=exported.name,
-        pack=opened(size=about.size, channels=about.channels, fit=about.fit, scale=about.scale),
+        pack=open_pack(size=known.size, channels=known.channels, fit=known.fit, scale=known.scale),
         facts=facts,
         digest=exported.digest,
         model=as_belief_model(ExportedBelief(exported)),
-        seen=None if about.seen is None else parse_training_record(about.seen, where=str(path)),
+        seen=None if known.seen is None else parse_training_record(known.seen, where=str(path)),
     )
 
 
-def _of_callable(source: object, opened: _Opened) -> Subject:
+def _subject_of_callable(source: object, open_pack: _OpenPack) -> Subject:
     """Return a callable that says its size and channels, and returns beliefs."""
-    given: SizedModel = source  # type: ignore[assignment]  # has size and channels
+    sized: SizedModel = source  # type: ignore[assignment]  # has size and channels
     name = str(getattr(source, "name", type(source).__name__))
-    model = as_belief_model(given)
-    pack = opened(size=given.size, channels=given.channels)
+    model = as_belief_model(sized)
+    pack = open_pack(size=sized.size, channels=sized.channels)
     gradients = bool(getattr(source, "gradients", isinstance(source, nn.Module)))
     facts = (
-        f"A callable from Python that returns beliefs, {given.size} px, {'grey' if given.channels == 1 else 'colour'}.",
+        f"A callable from Python that returns beliefs, {sized.size} px, {'grey' if sized.channels == 1 else 'colour'}.",
     )
     return Subject(name, pack, facts, hash_of_model(model), model, gradients=gradients)
 
 
-def _of_foreign(source: object, options: ModelOptions, opened: _Opened) -> Subject:
-    """Return a model from elsewhere, with the conventions that fit the data."""
+def _subject_of_foreign(source: object, options: ModelOptions, open_pack: _OpenPack) -> Subject:
     from trustseg.models.foreign import ForeignModel, open_model
 
     network = open_model(source, weights=options.weights, trust_code=options.trust_code, output=options.output)
     size = options.size or network.facts.size or DEFAULT_SIZE
-    pack = opened(size=size, channels=network.facts.channels or 3)
-    findings, notes = _searched(network, pack, options), []
+    pack = open_pack(size=size, channels=network.facts.channels or 3)
+    findings, notes = _find_conventions(network, pack, options), []
     own = _size_of_all(pack)
     if not findings.finds and options.size is None and network.facts.size is None and own not in (None, pack.size):
-        other = opened(size=own, channels=network.facts.channels or 3)
-        with suppress(ModelError):  # it may not take that size
-            if (again := _searched(network, other, options)).finds:
-                notes = [
-                    f"Measured at {own} pixels, the size of every image: at {pack.size} no convention finds the "
-                    f"foreground (Dice at most {findings.tried[0][1]:.3f})."
-                ]
-                pack, findings = other, again
+        failed = f"at {pack.size} no convention finds the foreground (Dice at most {findings.tried[0][1]:.3f})"
+        other = open_pack(size=own, channels=network.facts.channels or 3)
+        try:
+            at_own_size = _find_conventions(network, other, options)
+        except ModelError as error:
+            notes = [f"Measured at {pack.size} pixels, though {failed}: at {own}, the size of every image, {error}."]
+        else:
+            if at_own_size.finds:
+                notes = [f"Measured at {own} pixels, the size of every image: {failed}."]
+                pack, findings = other, at_own_size
     model = ForeignModel(network, findings.chosen)
     tried = [] if math.isnan(findings.tried[0][1]) else findings.describe(3)
     facts = (*notes, *model.description(), *findings.notes, *tried)
@@ -236,14 +240,13 @@ def _of_foreign(source: object, options: ModelOptions, opened: _Opened) -> Subje
     )
 
 
-def _searched(network: "ForeignNetwork", pack: Pack, options: ModelOptions) -> "Findings":
-    """Return which conventions of a network fit some images of a pack."""
+def _find_conventions(network: "ForeignNetwork", pack: Pack, options: ModelOptions) -> "Findings":
     from trustseg.models.foreign import find_conventions
 
-    known = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
-    rows = gallery_rows(pack, known, _SEARCHED) if len(known) else np.arange(min(_SEARCHED, len(pack)))
+    labelled = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
+    rows = gallery_rows(pack, labelled, _SEARCHED) if len(labelled) else np.arange(min(_SEARCHED, len(pack)))
     images, masks = as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
-    return find_conventions(network, images, masks if len(known) else None, fixed=options.conventions)
+    return find_conventions(network, images, masks if len(labelled) else None, fixed=options.conventions)
 
 
 def _size_of_all(pack: Pack) -> int | None:
@@ -252,13 +255,15 @@ def _size_of_all(pack: Pack) -> int | None:
     return sides.pop() if len(sides) == 1 and max(sides) <= _LARGEST else None
 
 
-def _of_predictions(name: str, predictions: Any, opened: _Opened) -> Subject:  # noqa: ANN401 - a mapping, or Predictions
-    if not len(predictions):
+def _subject_of_predictions(name: str, predictions: Maps, open_pack: _OpenPack) -> Subject:
+    from trustseg.models.foreign import Predictions
+
+    if not predictions:
         raise DataError("there are no predictions; give at least one probability map")
     height, width = np.shape(predictions[next(iter(predictions))])[-2:]
-    pack = opened(size=max(height, width), fit="squash" if height == width else "pad")
-    names = pack.index["name"].to_list()
-    paired: Maps = predictions.paired(names) if hasattr(predictions, "paired") else predictions
-    facts = tuple(paired.describe()) if hasattr(paired, "describe") else ()
-    kind = getattr(predictions, "kind", "probability")
-    return Subject(name, pack, facts, predictions=paired, has_probability=kind == "probability")
+    pack = open_pack(size=max(height, width), fit="squash" if height == width else "pad")
+    if not isinstance(predictions, Predictions):
+        return Subject(name, pack, (), predictions=predictions)
+    paired = predictions.paired(pack.index["name"].to_list())
+    facts = tuple(paired.describe())
+    return Subject(name, pack, facts, predictions=paired, has_probability=paired.kind == "probability")

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from trustseg.audit.evidence import Evidence
 from trustseg.audit.plan import AUDIT_ATTACKS, EVERY_SHIFT
-from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.audit.quantities import QUANTITIES, MeasuredImages
 from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, level_of
 from trustseg.errors import ConfigError, unknown_name
 from trustseg.reporting.cell_tables import at
@@ -16,7 +16,7 @@ from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, w
 from trustseg.reporting.subgroups import subgroups_of
 from trustseg.statistics import Interval
 
-__all__ = ["NEEDS", "Outcome", "Verdict", "describe", "judge", "require_known", "why_not"]
+__all__ = ["NEEDS", "Outcome", "Verdict", "describe", "judge", "missing_needs", "require_known"]
 
 Outcome = Literal["met", "not met", "not shown"]
 
@@ -95,14 +95,14 @@ def require_known(requirement: Requirement) -> None:
         raise ConfigError(f"{asked}: {requirement.metric} is not measured by subgroup")
 
 
-def why_not(requirement: Requirement, *, given: frozenset[str]) -> str:
-    """Return what an audit that has ``given`` of ``NEEDS`` lacks to test a requirement, in words; else nothing."""
+def missing_needs(requirement: Requirement, *, available: frozenset[str]) -> str:
+    """Return what an audit with ``available`` of ``NEEDS`` lacks to test a requirement, in words; else nothing."""
     name, _ = level_of(requirement.condition)
     needs = set(QUANTITIES[requirement.metric].facts.needs)
     needs |= set() if requirement.condition == "clean" else {"model"}
     if name in (*AUDIT_ATTACKS, ANY_ATTACK):
         needs |= {"masks", *(() if name == "square" else ("gradients",))}
-    lacking = needs - given
+    lacking = needs - available
     if "gradients" in lacking:
         lacking.discard("model")  # one with gradients can be run
     return " and ".join(text for need, text in NEEDS.items() if need in lacking)
@@ -112,39 +112,38 @@ def judge(requirement: Requirement, evidence: Evidence, *, draws: int = 2000) ->
     """Return the verdict on a requirement that the audit can test; of several conditions the worst one decides."""
     name, level = level_of(requirement.condition)
     measured = evidence.conditions()
-    kinds = {key: _kind(evidence, key) for key in measured}
+    kinds = {key: _kind_of(evidence, key) for key in measured}
     if name == ANY_ATTACK:
         keys = [key for key in measured if kinds[key] == "attack" and abs(key[1] - level) < 1e-6]
     elif name == ANY_SHIFT:
         keys = [key for key in measured if kinds[key] == "shift" and key[0].endswith(f"_{level:g}")]
     else:
         key = (f"{name}_{level:g}", 0.0) if name in EVERY_SHIFT else (name, level)
-        keys = [each for each in (CLEAN, *measured) if _same(each, key, name)]
+        keys = [each for each in (CLEAN, *measured) if _is_condition(each, key, name)]
     if not keys:
         reason = "the condition was not measured within the budget"
         return Verdict(requirement, "not shown", UNDEFINED, requirement.condition, reason)
-    images = None if requirement.subgroup is None else _subgroup(requirement, evidence)
-    found = [_under(requirement, evidence, key, images, draws) for key in keys]
-    worst = min(found, key=lambda each: (_ORDER.index(each.outcome), _margin(each)))
+    images = None if requirement.subgroup is None else _images_of_subgroup(requirement, evidence)
+    verdicts = [_judge_condition(requirement, evidence, key, images, draws) for key in keys]
+    worst = min(verdicts, key=lambda each: (_ORDER.index(each.outcome), _margin(each)))
     if name == ANY_ATTACK and len(keys) == 1 and worst.outcome == "met":
         only = "only this attack was measured: a stronger one may break the model, and its gradients may be masked"
         worst = replace(worst, reason="; ".join(filter(None, (worst.reason, only))))
     return worst
 
 
-def _same(each: ConditionKey, key: ConditionKey, name: str) -> bool:
+def _is_condition(each: ConditionKey, key: ConditionKey, name: str) -> bool:
     """Return whether a measured condition is the one asked for; the label of an attack may tell its options too."""
     if abs(each[1] - key[1]) >= 1e-6:
         return False
     return each[0] == key[0] or (name in AUDIT_ATTACKS and each[0].startswith(name) and each[0][len(name) :].isdigit())
 
 
-def _kind(evidence: Evidence, key: ConditionKey) -> str:
+def _kind_of(evidence: Evidence, key: ConditionKey) -> str:
     return str(evidence.results(key).records.filter(at(key))["kind"][0])
 
 
-def _subgroup(requirement: Requirement, evidence: Evidence) -> frozenset[str]:
-    """Return the images of a subgroup; a ConfigError if there is no such column or value."""
+def _images_of_subgroup(requirement: Requirement, evidence: Evidence) -> frozenset[str]:
     column, _, value = str(requirement.subgroup).partition("=")
     asked = f"requirement '{describe(requirement)}'"
     groups = subgroups_of(evidence.clean.records)
@@ -157,10 +156,10 @@ def _subgroup(requirement: Requirement, evidence: Evidence) -> frozenset[str]:
     return frozenset(image for image, group in groups[column].items() if group == value)
 
 
-def _under(
+def _judge_condition(
     requirement: Requirement, evidence: Evidence, key: ConditionKey, images: frozenset[str] | None, draws: int
 ) -> Verdict:
-    selected = Selected(evidence, key, images, draws, requirement.confidence)
+    selected = MeasuredImages(evidence, key, images, draws, requirement.confidence)
     interval = QUANTITIES[requirement.metric](selected)
     where = describe_condition(key)
     if math.isnan(interval.value):
@@ -175,7 +174,7 @@ def _under(
         outcome = "met" if interval.high <= bound else "not met" if interval.low > bound else "not shown"
     reason = "the interval contains the bound: more patients are needed" if outcome == "not shown" else ""
     warning = interval.warning if interval.low < interval.high else ""  # what does not vary is not doubtful
-    idle = evidence.idle if key == CLEAN and "policy" in QUANTITIES[requirement.metric].facts.needs else ""
+    idle = evidence.idle_reason if key == CLEAN and "policy" in QUANTITIES[requirement.metric].facts.needs else ""
     return Verdict(requirement, outcome, interval, where, "; ".join(filter(None, (reason, idle, warning))))
 
 

@@ -33,7 +33,7 @@ from trustseg.evaluation.conditions import Deployed
 from trustseg.files import replacing, write_json, write_text
 from trustseg.reporting.drawing import write_figure
 from trustseg.reporting.labels import CLEAN, words
-from trustseg.reporting.page import reduced, template_environment
+from trustseg.reporting.page import shrink_png, template_environment
 from trustseg.reporting.series import Chart
 from trustseg.reporting.tables import Table
 
@@ -98,7 +98,7 @@ def write_audit(
     tables, charts = contents_of(evidence, findings, has_probability=subject.has_probability, draws=draws)
     shown = _pictures(subject, evidence, findings.breaks, plan) if pictures else []
     write_json(folder / "audit.json", document.model_dump(mode="json"))
-    _write_page(folder, document, findings, shown, idle=evidence.idle, tables=tables, charts=charts)
+    _write_page(folder, document, findings, shown, idle_reason=evidence.idle_reason, tables=tables, charts=charts)
 
 
 def _write_page(
@@ -107,7 +107,7 @@ def _write_page(
     findings: Findings,
     pictures: Sequence[_Picture],
     *,
-    idle: str,
+    idle_reason: str,
     tables: Mapping[str, Table],
     charts: Mapping[str, Chart],
 ) -> None:
@@ -116,7 +116,7 @@ def _write_page(
     environment = template_environment("trustseg.audit", "trustseg.reporting")
     environment.globals |= {"tables": tables}
     try:
-        figures = {key: (chart, reduced(write_figure(chart, folder / "figures"))) for key, chart in charts.items()}
+        figures = {key: (chart, shrink_png(write_figure(chart, folder / "figures"))) for key, chart in charts.items()}
         for table in tables.values():
             write_text(folder / "tables" / f"{table.key}.csv", table.csv())
         for number, picture in enumerate(pictures, start=1):
@@ -128,8 +128,8 @@ def _write_page(
             counts={name: sum(each.outcome == name for each in verdicts) for name in ("met", "not met", "not shown")},
             figures=figures,
             pictures=pictures,
-            point=findings.useful if idle else findings.points[0] if findings.points else None,
-            idle=idle,
+            point=findings.useful if idle_reason else findings.points[0] if findings.points else None,
+            idle=idle_reason,
             score=f"one minus the {words(SCORE[1])}",
             tier=_TIERS[document.model.tier],
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -157,23 +157,23 @@ def _data_entry(subject: Subject, rows: Rows, split: str) -> DataEntry:
 
 def _remarks(data: DataEntry, evidence: Evidence, plan: Plan) -> list[str]:
     """Return what a reader has to know first: that there is no foreground, no reference, or too small a budget."""
-    found = []
+    remarks = []
     if data.without_reference == data.images:
-        found.append(
+        remarks.append(
             "There are no reference masks. Tested is only whether predictions stay the same: under shifts, against the "
             "model's own prediction of the unchanged image, and when it is run in another way. Nothing is said of "
             "whether they are right."
         )
     elif not data.with_foreground:
-        found.append(
+        remarks.append(
             f"None of the {data.without_foreground:,} reference masks has any foreground: overlap, distances, failures "
             "and deferral are undefined, and only what is predicted where nothing is can be judged."
         )
     if not (evidence.rows(CLEAN)["predicted_px"] > 0).any():
-        found.append(f"The model predicts no foreground in any of the {data.images:,} images.")
+        remarks.append(f"The model predicts no foreground in any of the {data.images:,} images.")
     if plan.exceeds:
-        found.append(f"Changed images: {plan.warning}; they were measured on {plan.images} images.")
-    return found
+        remarks.append(f"Changed images: {plan.warning}; they were measured on {plan.images} images.")
+    return remarks
 
 
 def _plan_entry(plan: Plan, budget: float | None) -> PlanEntry:

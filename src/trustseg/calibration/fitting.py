@@ -71,7 +71,7 @@ def fit_calibration(
         cells.add(belief, masks)
     cells.check(len(patients))
     with torch.inference_mode(False), torch.enable_grad():
-        parameters, before, after = _minimised(cells, method)
+        parameters, nll_before, nll_after = _minimised(cells, method)
     names = sorted({str(name) for name in patients})
     return Calibration(
         method=method,
@@ -80,8 +80,8 @@ def fit_calibration(
         images=cells.images,
         patients=len(names),
         patients_hash=hashlib.sha256("\n".join(names).encode()).hexdigest()[:16],
-        nll_before=before,
-        nll_after=after,
+        nll_before=nll_before,
+        nll_after=nll_after,
     )
 
 
@@ -164,10 +164,10 @@ def _minimised(cells: _Cells, method: str) -> tuple[dict[str, float], float, flo
         return mean.item(), torch.autograd.grad(mean, free)[0].numpy()
 
     limits = [LARGEST_OFFSET if name == "offset" else math.log(LARGEST_FACTOR) for name in names]
-    before, _ = nll([0.0] * len(names))
-    best, least = torch.zeros(len(names), dtype=torch.float64), before
+    initial, _ = nll([0.0] * len(names))
+    best, least = torch.zeros(len(names), dtype=torch.float64), initial
     for start in STARTS:
-        found = minimize(
+        result = minimize(
             nll,
             [0.0 if name == "offset" else math.log(start) for name in names],
             jac=True,
@@ -175,7 +175,7 @@ def _minimised(cells: _Cells, method: str) -> tuple[dict[str, float], float, flo
             bounds=[(-limit, limit) for limit in limits],
             options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 500},
         )
-        if found.fun < least:
-            best, least = torch.from_numpy(found.x), float(found.fun)
+        if result.fun < least:
+            best, least = torch.from_numpy(result.x), float(result.fun)
     values = torch.where(offsets, best, best.exp()).tolist()
-    return dict(zip(names, values, strict=True)), before, least
+    return dict(zip(names, values, strict=True)), initial, least

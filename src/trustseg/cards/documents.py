@@ -77,7 +77,6 @@ def chai_card(facts: CardFacts) -> str:
 
 
 def _cell(text: object) -> str:
-    """Return text fit for a cell of a table in Markdown."""
     return " ".join(str(text).replace("|", "\\|").split())
 
 

@@ -170,7 +170,6 @@ def _is_of(place: Path, digest: str) -> bool:
 
 
 def _sides(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return images and patients of each side of the split."""
     file = splits_file(folder)
     match read_json(file) if file.is_file() else {}:
         case {"images": dict(images), "patients": dict(patients)}:
@@ -179,7 +178,6 @@ def _sides(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _measured(place: Path, draws: int) -> Measured:
-    """Return the figures of one evaluation."""
     data = collect(load_results(place, draws=draws))
     results, (variant,) = data.results, data.results.variants
     rankings = metrics_of("pixel_ranking", "image_ranking", least="compared") if data.measures else {}

@@ -96,7 +96,6 @@ def audit(
 
 
 def _print(found: "Audit") -> None:
-    """Print verdicts, remarks, and what was not tested."""
     for each in found.verdicts:
         reason = f" ({each.reason})" if each.reason else ""
         say(f"{each.outcome:<9} {each.text}: {each.interval.text()}{reason}")

@@ -114,7 +114,7 @@ def _note_limits(*, trained: float, noise: float, model: "BeliefModel") -> None:
         )
 
 
-def _print_policy(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") -> None:
+def _print_policy(policy: "CertifiedPolicy", tables: "dict[str, pl.DataFrame]") -> None:
     """Print how images without attack fare, those the threshold was fitted on and others, and what is promised."""
     import numpy as np
     import polars as pl
@@ -123,15 +123,15 @@ def _print_policy(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") -
     from trustseg.statistics import bootstrap_mean
 
     lines = []
-    for side, table in found.items():
+    for side, table in tables.items():
         kept = ~policy.review(table[policy.column].to_numpy())
         harm = table.with_columns(pl.Series("failed", kept & (table["dice"].to_numpy() < policy.tau), dtype=pl.Float64))
         shares = harm.group_by("patient", maintain_order=True).agg(pl.mean("failed"))
         rate = bootstrap_mean(shares["failed"], shares["patient"]).text(3)
         dice = table["dice"].to_numpy()
         means = [np.nanmean(values) if (~np.isnan(values)).any() else np.nan for values in (dice, dice[kept])]
-        shown = [f"{number:.3f}" for number in (kept.mean(), *means)]
-        lines.append([f"{side}, noisy", f"{table['image'].n_unique()}", *shown, rate])
+        cells = [f"{number:.3f}" for number in (kept.mean(), *means)]
+        lines.append([f"{side}, noisy", f"{table['image'].n_unique()}", *cells, rate])
     header = ("images without attack", "images", "kept", "Dice", "Dice of kept", "undetected failures")
     print_table(header, lines, width=130)
     bounds = [

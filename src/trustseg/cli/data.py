@@ -27,8 +27,7 @@ _Source = Annotated[
     Path, typer.Argument(help="Dataset folder (manifest.csv, images/ and masks/, QaTa-COV19-v2 ...) or a manifest.")
 ]
 _Masks = Annotated[
-    str | None,
-    typer.Option("--masks", help="Folder or file-name ending of the reference masks, if ambiguous."),
+    str | None, typer.Option("--masks", help="Folder or file-name ending of the reference masks, if ambiguous.")
 ]
 _Controls = Annotated[
     str | None, typer.Option("--controls", help="Folder of images known to lack the target; '.' for all.")
@@ -73,13 +72,13 @@ def check(
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
     else:
-        given: dict[str, object] = {**asdict(declared), "mask_values": mask_values}
-        given |= {"fit": fit, "size": size, "channels": channels}
-        usual = DataConfig()
+        used: dict[str, object] = {**asdict(declared), "mask_values": mask_values}
+        used |= {"fit": fit, "size": size, "channels": channels}
+        defaults = DataConfig()
         settings = [
             f"data.{key}={str(value).lower() if isinstance(value, bool) else value}"
-            for key, value in given.items()
-            if value != getattr(usual, key)
+            for key, value in used.items()
+            if value != getattr(defaults, key)
         ]
         _print_report(path, report, settings)
     if not report.ok:

@@ -72,8 +72,8 @@ def evaluate(
 
     members = [model, *(ensemble or [])]
     loaded = load_model(model, ensemble=members[1:], samples=mc_dropout, dropout=dropout, uncalibrated=uncalibrated)
-    usual = _CLEAN_ONLY if split == "validation" else ()
-    config = settings_of(model, loaded.spec, settings, usual=usual)
+    defaults = _CLEAN_ONLY if split == "validation" else ()
+    config = settings_of(model, loaded.spec, settings, usual=defaults)
 
     from trustseg.cli.checks import require_attacks
     from trustseg.cli.images import images_of, say_notes
@@ -87,21 +87,21 @@ def evaluate(
     for path in config.evaluation.populations.values():
         say_notes(population_of(path, pack)[0])
     trained = data_of_run(model)
-    own = None if trained is None else trained.path
-    other = is_other_data(read_training_record(model), pack, config.data.path, own)
-    if other and not sets_fold(settings):
+    training_path = None if trained is None else trained.path
+    is_other = is_other_data(read_training_record(model), pack, config.data.path, training_path)
+    if is_other and not sets_fold(settings):
         config = config.model_copy(update={"data": config.data.model_copy(update={"fold": None})})
-    other &= config.data.fold is None
-    rows = rows_of_split(pack, split, config.data, count=config.evaluation.images, other=other)
-    if other:
+    is_other &= config.data.fold is None
+    rows = rows_of_split(pack, split, config.data, count=config.evaluation.images, other=is_other)
+    if is_other:
         _say_used(pack, rows, split)
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
     suffix = suffix_of(loaded)
     home = home_of(model)
     folder = output or home / ("-".join(["evaluation", split, *data]) + suffix)
-    lender = config.evaluation.surrogate
-    surrogate = None if lender is None else given_surrogate(lender)
+    surrogate_path = config.evaluation.surrogate
+    surrogate = None if surrogate_path is None else given_surrogate(surrogate_path)
     require_attacks([config])
     prepare_run(config, pack, folder)
     name = home.absolute().name + suffix

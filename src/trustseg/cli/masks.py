@@ -94,7 +94,6 @@ def _maps_of(model: "BeliefModel", sides: Sides, rows: "Indices") -> dict[str, A
 
 
 def _print_control(control: "FalseNegativeControl", tested: dict[str, Any]) -> None:
-    """Print what the usual and the fitted mask miss and cost on the test images."""
     import numpy as np
     import polars as pl
 
@@ -102,8 +101,8 @@ def _print_control(control: "FalseNegativeControl", tested: dict[str, Any]) -> N
     from trustseg.statistics import bootstrap_mean, bootstrap_ratio
 
     lines = []
-    usual = replace(control, threshold=0.5, adaptive=False)
-    for words, each in (("usual, p >= 0.5", usual), (f"fitted, {control.rule}", control)):
+    half = replace(control, threshold=0.5, adaptive=False)
+    for words, each in (("usual, p >= 0.5", half), (f"fitted, {control.rule}", control)):
         table = apply_false_negative_control(each, **tested)
         positive, healthy = table.filter(pl.col("mask_px") > 0), table.filter(pl.col("mask_px") == 0)
         shares = positive.group_by("patient", maintain_order=True).agg(pl.mean("false_negative_rate"))

@@ -43,7 +43,6 @@ SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adver
 
 
 def _show_keys(wanted: bool) -> None:
-    """Print every configuration key with default, range and meaning."""
     if not wanted:
         return
     from trustseg.cli.display import print_table

@@ -10,14 +10,7 @@ import typer
 from trustseg.cli.checks import require_empty
 from trustseg.cli.deferring import ONLY_CLEAN, limits_of, score_of
 from trustseg.cli.display import note, say
-from trustseg.cli.options import (
-    ExportedOrModel,
-    Overwrite,
-    ScoreAggregation,
-    ScoreMeasure,
-    Uncalibrated,
-    output_option,
-)
+from trustseg.cli.options import ExportedOrModel, Overwrite, ScoreAggregation, ScoreMeasure, Uncalibrated, output_option
 from trustseg.errors import ConfigError, MissingFileError
 
 if TYPE_CHECKING:
@@ -43,8 +36,7 @@ def predict(
     control: Annotated[Path | None, typer.Option(help="Threshold from 'trustseg defer masks'.")] = None,
     area: Annotated[Path | None, typer.Option(help="Interval of areas from 'trustseg defer area'.")] = None,
     noise_seeds: Annotated[
-        Path | None,
-        typer.Option(help="Repeat the noise recorded in this predictions.csv, with a certified policy."),
+        Path | None, typer.Option(help="Repeat the noise recorded in this predictions.csv, with a certified policy.")
     ] = None,
     uncalibrated: Uncalibrated = False,
     dicom: Annotated[
@@ -220,7 +212,6 @@ def _predict_folder(
 
 
 def _is_dicom(file: Path) -> bool:
-    """Return whether a file begins like DICOM; one that cannot be opened does not."""
     from trustseg.data.dicom import is_dicom
 
     try:

@@ -41,8 +41,8 @@ def train(
 
     # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
-    with claimed(folder) if first else nullcontext(True) as mine:
-        if not mine:
+    with claimed(folder) if first else nullcontext(True) as is_claimed:
+        if not is_claimed:
             raise ConfigError(f"another process is training in '{folder}'; wait for it or give another --output")
         if first:
             prepare_run(config, pack, folder)
@@ -51,7 +51,7 @@ def train(
             say(f"training: {config.training.epochs} epochs, a line after each", err=True)
         run_training(config, pack, folder, progress=bars, report=None if bars else Lines("epoch", each=True))
     if first:
-        if (kept := selected_epoch(folder / "model")) is not None:
-            say(f"kept: {kept}")
+        if (selected := selected_epoch(folder / "model")) is not None:
+            say(f"kept: {selected}")
         say(f"model: {folder / 'model'}")
         say(f"next: trustseg calibrate {folder}, then trustseg evaluate {folder}")

@@ -63,7 +63,6 @@ def annotation_of(kind: type[BaseModel], key: str) -> Any:  # noqa: ANN401 - any
 
 
 def _section(annotation: object) -> type[BaseModel] | None:
-    """Return the section that a field is, or holds a list of."""
     inner = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 

@@ -89,7 +89,6 @@ def with_values(config: RunConfig, values: Mapping[str, object]) -> RunConfig:
 
 
 def _read(path: Path | str | None) -> dict[str, Any]:
-    """Return the sections of a file without the empty ones."""
     content = None if path is None else read_yaml(Path(path))
     if content is None:
         return {}

@@ -66,16 +66,16 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
         case "tuple_type":
             example = "[{name: pgd, eps: [4/255]}]" if key == "evaluation.attacks" else f"[{value}]"
             problem = f"expected a list; write {example}"
-        case found:
+        case error_type:
             allowed = expected(kind, path, item=isinstance(place[-1], int)) if place else ""
-            said = detail["msg"][:1].lower() + detail["msg"][1:]
-            problem = f"expected {_with_example(allowed)}" if allowed else said
-            if allowed and found.endswith(("_short", "_long", "_mismatch")):  # a length or a pattern
-                problem += f"; {said}"
-            if found == "less_than_equal" and key.endswith("eps"):
+            message = detail["msg"][:1].lower() + detail["msg"][1:]
+            problem = f"expected {_with_example(allowed)}" if allowed else message
+            if allowed and error_type.endswith(("_short", "_long", "_mismatch")):  # a length or a pattern
+                problem += f"; {message}"
+            if error_type == "less_than_equal" and key.endswith("eps"):
                 problem += "; write 4/255 for four grey levels"
-            known = re.findall(r"'([^']+)'", detail["ctx"]["expected"]) if found == "literal_error" else []
-            if near := difflib.get_close_matches(str(detail["input"]), known, n=1):
+            choices = re.findall(r"'([^']+)'", detail["ctx"]["expected"]) if error_type == "literal_error" else []
+            if near := difflib.get_close_matches(str(detail["input"]), choices, n=1):
                 problem += f"; did you mean {near[0]}?"
     return f"{key}={value}: {problem}"
 

@@ -53,7 +53,6 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _entries() -> Mapping[str, Entries]:
-    """Return configuration key -> the entries it may name."""
     from trustseg.attacks import OBJECTIVES, evaluation_attacks, training_attacks
     from trustseg.beliefs import Bernoulli, Beta
     from trustseg.losses import ALIGNMENTS, losses_of

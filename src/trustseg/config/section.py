@@ -86,13 +86,13 @@ def sections_of(
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise ConfigError(f"{where} has no list '{key}:'; see {example}")
-    found = []
+    sections = []
     for place, entry in enumerate(entries, start=1):
         try:
-            found.append(kind.model_validate(entry))
+            sections.append(kind.model_validate(entry))
         except ValidationError as error:
             name = entry.get("name", place) if isinstance(entry, dict) else place
             field, problem = first_problem(error)
-            known = f"; known: {', '.join(kind.model_fields)}" if field and field not in kind.model_fields else ""
-            raise ConfigError(f"{where}, {word} {name}: {f'{field}: ' if field else ''}{problem}{known}") from error
-    return found
+            hint = f"; known: {', '.join(kind.model_fields)}" if field and field not in kind.model_fields else ""
+            raise ConfigError(f"{where}, {word} {name}: {f'{field}: ' if field else ''}{problem}{hint}") from error
+    return sections

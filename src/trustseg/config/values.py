@@ -73,7 +73,6 @@ def value_of(annotation: object, text: str, *, where: str) -> object:
 
 
 def _plain(annotation: Any) -> Any:  # noqa: ANN401 - any type
-    """Return a type without what is annotated to it, and without None."""
     if get_origin(annotation) is Annotated:
         return _plain(get_args(annotation)[0])
     options = [option for option in get_args(annotation) if option is not NoneType]

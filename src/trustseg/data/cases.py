@@ -9,17 +9,7 @@ from typing import Any, Final, Literal
 
 from trustseg.text import first_of
 
-__all__ = [
-    "SPLITS",
-    "Case",
-    "Declared",
-    "Finding",
-    "Listing",
-    "Severity",
-    "Split",
-    "findings_of",
-    "joined",
-]
+__all__ = ["SPLITS", "Case", "Declared", "Finding", "Listing", "Severity", "Split", "findings_of", "joined"]
 
 Severity = Literal["error", "warning", "note"]
 Split = Literal["train", "test", "control", "unlabelled"]

@@ -93,12 +93,12 @@ def check_dataset(
 ) -> CheckReport:
     """Decode every image and mask of a dataset once and report what is there and what is wrong."""
     listing = find_cases(path, declared)
-    whole = [case for case in listing.cases if not any(map(is_placeholder, (case.image, *case.masks)))]
+    readable = [case for case in listing.cases if not any(map(is_placeholder, (case.image, *case.masks)))]
     options = PackOptions(size, channels, fit, mask_values)
 
     first, second = two_passes(progress)
-    checked = in_threads(_check_case, whole, progress=first)
-    errors = {case: error for case, (_, error) in zip(whole, checked, strict=True) if error}
+    checked = in_threads(_check_case, readable, progress=first)
+    errors = {case: error for case, (_, error) in zip(readable, checked, strict=True) if error}
     undecided = listing.undecided
     scans, on_encoding = _with_references([scan for scan, _ in checked], options, undecided=undecided, progress=second)
     cases = with_patients_of_files(listing.cases, {scan.case.name: scan.patient for scan in scans})
@@ -112,12 +112,12 @@ def check_dataset(
     ratios = sorted(width / height for width, height in (image.size for image in images))
     total = total_counts(mask for scan in scans for mask in scan.masks)
     order: Sequence[Severity] = ("error", "warning", "note")
-    known = [case for case in cases if case.patient]
-    per_patient = Counter(case.patient for case in known)
+    with_patient = [case for case in cases if case.patient]
+    per_patient = Counter(case.patient for case in with_patient)
     return CheckReport(
         layout=listing.layout,
         images=dict(Counter(case.split for case in cases)),
-        patients=dict(Counter(split for split, _ in {(case.split, case.patient) for case in known})),
+        patients=dict(Counter(split for split, _ in {(case.split, case.patient) for case in with_patient})),
         singletons=sum(count == 1 for count in per_patient.values()),
         unknown_patients=dict(Counter(case.split for case in cases if not case.patient)),
         laterals=dict(Counter(case.split for case in cases if is_lateral(case.image.stem))),
@@ -250,7 +250,6 @@ def _numbered(listing: Listing) -> str:
 
 
 def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
-    """Find a dataset with masks that no split can be made of; images alone may be for prediction."""
     usable = [case for case in cases if case.usable]
     patients = {case.patient or case.name for case in usable}
     if usable and len(patients) < _FEWEST_PATIENTS:

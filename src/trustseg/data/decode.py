@@ -130,7 +130,6 @@ def in_threads(
 
 
 def _read(path: Path) -> Picture:
-    """Return the decoded file, upright, whatever its format."""
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:

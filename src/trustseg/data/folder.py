@@ -114,7 +114,6 @@ def _one_listing(groups: Sequence[Group], others: Sequence[Path], declared: Decl
 
 
 def _with_unlabelled(listing: Listing, images: Iterable[Path]) -> Listing:
-    """Return a listing with images for prediction only, its cases in order."""
     cases = [*listing.cases, *(case_of(image, "unlabelled") for image in images)]
     cases.sort(key=lambda case: (SPLITS.index(case.split), str(case.image.parent), case.name))
     return replace(listing, cases=tuple(cases))
@@ -136,7 +135,6 @@ def _one_per_kind(problems: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def _unknown_controls(roles: Iterable[FolderRole], declared: Declared) -> Iterator[Finding]:
-    """Yield an error where no folder above an image has the declared name."""
     known = {folder for role in roles for folder in (role.path, *role.path.parents)}
     if declared.controls is None or declared.all_controls:
         return
@@ -147,7 +145,6 @@ def _unknown_controls(roles: Iterable[FolderRole], declared: Declared) -> Iterat
 
 
 def _unknown_masks(groups: Iterable[Group], path: Path, declared: Declared) -> Iterator[Finding]:
-    """Yield an error where no masks have the declared name."""
     if declared.masks and not any(group.chosen for group in groups):
         offered = ", ".join(sorted({name for group in groups for name in group.offered}))
         message = f"data.masks={declared.masks} matches no masks in {path}; found: {offered or 'none'}"
@@ -173,12 +170,12 @@ def _unknown_splits(groups: Iterable[Group], path: Path) -> Iterator[Finding]:
         surrounds = any(other.folders[: len(group.folders)] == group.folders for other in named)
         return not (surrounds or all(map(is_neutral, group.folders)))
 
-    found = [image for group in groups if is_unclear(group, pairs[id(group)]) for image in pairs[id(group)]]
-    folders = sorted({image.relative_to(path).parent.as_posix() for image in found})
+    unclear = [image for group in groups if is_unclear(group, pairs[id(group)]) for image in pairs[id(group)]]
+    folders = sorted({image.relative_to(path).parent.as_posix() for image in unclear})
     shown = first_of(["the folder itself" if name == "." else name for name in folders])
     what = f"images with masks in {shown}, whose names do not say which split they belong to"
     advice = f"put them into folders named train, val or test, {OR_MANIFEST}"
-    return findings_of("error", "which_side", found, what, advice)
+    return findings_of("error", "which_side", unclear, what, advice)
 
 
 def _all_test(groups: Iterable[Group], path: Path) -> Iterator[Finding]:

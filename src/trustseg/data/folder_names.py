@@ -104,14 +104,14 @@ def folder_role(
     above = [path, *path.parents][-2::-1]  # without the data set's own
     roles = [None if folder in mixed else _role(folder, declared) for folder in above]
     splits = [_split(folder.name, tested=tested) for folder in above]
-    kept = [(folder.name, role) for folder, role, split in zip(above, roles, splits, strict=True) if role or not split]
-    folders = tuple(name for name, _ in kept)
-    first = end = len(kept)  # of the folders that give the role
-    role = next((role for _, role in reversed(kept) if role), None)
+    named = [(folder.name, role) for folder, role, split in zip(above, roles, splits, strict=True) if role or not split]
+    folders = tuple(name for name, _ in named)
+    first = end = len(named)  # of the folders that give the role
+    role = next((role for _, role in reversed(named) if role), None)
     if role:
-        end = max(number for number, (_, own) in enumerate(kept, 1) if own)
+        end = max(number for number, (_, own) in enumerate(named, 1) if own)
         first = end - 1
-        while first and kept[first - 1][1] == role:
+        while first and named[first - 1][1] == role:
             first -= 1
     block = folders[first:end]
     return FolderRole(

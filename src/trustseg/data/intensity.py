@@ -108,9 +108,9 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
         notes.append(f"{plural(len(deep), 'image')} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
         if clipped := [scan for scan, _ in deep if scan.highest > white]:
             highest = max(scan.highest for scan in clipped)
-            found = plural(len(clipped), "image")
+            clipped_count = plural(len(clipped), "image")
             what = f"pixels above {white} (up to {highest}; at most {_MARKER_SHARE:.0%} of an image)"
-            notes.append(f"{what} were clipped in {found}")
+            notes.append(f"{what} were clipped in {clipped_count}")
         if narrow := sum(_DARK * min(level, white - scan.ends[0] * scan.inverted) <= white for scan, level in deep):
             notes.append(
                 f"{plural(narrow, 'image')} of more than 8 bits within 1/{_DARK} of that: perhaps of fewer bits, and "

@@ -121,7 +121,6 @@ def _names_files(table: Path, rows: Sequence[tuple[int, Sequence[str]]]) -> bool
 
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and the lines with their numbers, cells without outer spaces, empty lines left out."""
     text, skipped = _text(path), 0
     if text[:4].lower() == "sep=":  # Excel's own hint
         text, skipped = text.partition("\n")[2], 1

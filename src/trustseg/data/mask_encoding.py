@@ -166,18 +166,18 @@ def _alpha_encoding(files: Sequence[MaskScan]) -> MaskEncoding:
     An opaque file among them is either all foreground or empty, and nothing tells which.
     """
     if all(one.alpha is None or len(one.alpha) == 1 for one in files):
-        odd = [one for one in files if one.alpha is not None]
-        raise _refusal(odd, "are transparent everywhere", "export them without transparency")
+        inconsistent = [one for one in files if one.alpha is not None]
+        raise _refusal(inconsistent, "are transparent everywhere", "export them without transparency")
     without = "export all masks without transparency"
-    if odd := [one for one in files if len(one.counts) > 1 or one.alpha is None]:
-        raise _refusal(odd, "do not mark the foreground by transparency, as the other masks do", without)
+    if inconsistent := [one for one in files if len(one.counts) > 1 or one.alpha is None]:
+        raise _refusal(inconsistent, "do not mark the foreground by transparency, as the other masks do", without)
     colours = {one.path: colour for one in files if any(one.alpha or ()) for colour in one.counts}
-    usual, _ = Counter(colours.values()).most_common(1)[0]
-    if odd := [one for one in files if colours.get(one.path, usual) != usual]:
-        raise _refusal(odd, f"have another colour than the other masks ({value_name(usual)})", without)
+    commonest, _ = Counter(colours.values()).most_common(1)[0]
+    if inconsistent := [one for one in files if colours.get(one.path, commonest) != commonest]:
+        raise _refusal(inconsistent, f"have another colour than the other masks ({value_name(commonest)})", without)
     opacities = [replace(one, counts=one.alpha) for one in files if one.alpha is not None]
-    if odd := [one for one in opacities if not set(one.counts) <= {0, 255}]:
-        _check_between(odd, opacities)
+    if inconsistent := [one for one in opacities if not set(one.counts) <= {0, 255}]:
+        _check_between(inconsistent, opacities)
     return MaskEncoding("alpha", notes=("masks are one colour with transparency: opaque is foreground",))
 
 

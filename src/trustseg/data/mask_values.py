@@ -83,7 +83,6 @@ def parse_mask_values(mask_values: MaskValues) -> MaskEncoding:
 
 
 def _range_of(part: object) -> tuple[int, int]:
-    """Return the values of one entry: a grey value, a colour or a range of grey values."""
     text = str(part).strip().lower()
     if not isinstance(part, bool):
         if colour := re.fullmatch(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", text):

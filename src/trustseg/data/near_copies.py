@@ -141,7 +141,6 @@ def left_out(count: int) -> str:
 
 
 def _fine(pictures: Floats) -> Floats:
-    """Return pictures (N, S, S) minus their Gaussian blur."""
     side = np.arange(pictures.shape[-1])
     weights = np.exp(-0.5 * ((side[:, None] - side) / _BLUR) ** 2)
     blur = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -159,7 +158,6 @@ def _ranks(pictures: Floats) -> Floats:
 
 
 def _correlations(rows: Floats, pairs: npt.NDArray[np.int64]) -> Floats:
-    """Return the absolute correlation of pairs of normalised rows."""
     blocks = [pairs[start : start + _BLOCK].T for start in range(0, len(pairs), _BLOCK)]
     found: list[Floats] = [np.einsum("ij,ij->i", rows[first], rows[second]) for first, second in blocks]
     every: Floats = np.abs(np.concatenate([np.empty(0, np.float32), *found]))

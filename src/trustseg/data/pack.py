@@ -123,17 +123,17 @@ class Pack:
     def open(cls, path: Path | str) -> Self:
         """Return the pack in a folder; arrays are mapped, and hashed only if they changed since they were last."""
         path = Path(path)
-        about = _read_about(path)
+        description = _read_about(path)
         try:
             index = read_parquet(path / "index.parquet")
             images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
             masks = np.load(path / "masks.npy", mmap_mode="r", allow_pickle=False)
-            damaged = damaged_file(path, about["files"])
-            settings = {name: about[name] for name in ("size", "channels", "fit", "white")}
-            encoding = _encoding_from(about["coding"])
-            layout = str(about["layout"])
-            notes, passed_over = (tuple(map(str, about[name])) for name in ("notes", "passed_over"))
-            digest = digest_of(index, **settings, encoding=encoding, files=about["files"])
+            damaged = damaged_file(path, description["files"])
+            settings = {name: description[name] for name in ("size", "channels", "fit", "white")}
+            encoding = _encoding_from(description["coding"])
+            layout = str(description["layout"])
+            notes, passed_over = (tuple(map(str, description[name])) for name in ("notes", "passed_over"))
+            digest = digest_of(index, **settings, encoding=encoding, files=description["files"])
         except FileNotFoundError as error:
             raise MissingFileError(f"{error.filename or path} is missing from the pack; {_AGAIN}") from error
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
@@ -142,8 +142,8 @@ class Pack:
             raise DataError(f"{path / damaged} is damaged: it is not what was packed; {_AGAIN}")
         size, channels, count = settings["size"], settings["channels"], len(index)
         shapes = (images.shape, masks.shape) == ((count, channels, size, size), (count, 1, size, size))
-        whole = shapes and images.dtype == masks.dtype == np.uint8 and about["digest"] == digest
-        if not whole:
+        is_consistent = shapes and images.dtype == masks.dtype == np.uint8 and description["digest"] == digest
+        if not is_consistent:
             raise DataError(f"the files of the pack {path} do not belong together; {_AGAIN}")
         recorded: dict[str, Any] = {"layout": layout, "digest": digest, "notes": notes, "passed_over": passed_over}
         return cls(images, masks, index, encoding=encoding, folder=path, **recorded, **settings)

@@ -98,7 +98,6 @@ def _locked_folder(target: Path) -> tuple[Path, int | None]:
 
 
 def _signs(folder: Path, hashes: Mapping[str, str]) -> str:
-    """Return the hash of each file with what changes whenever the file does, as JSON."""
     signs = {}
     for name in ARRAYS:
         state = (folder / name).stat()

@@ -111,7 +111,6 @@ def _weights(length: int, size: int) -> tuple[Weights, int]:
 
 @lru_cache(maxsize=256)
 def _overlaps(length: int, size: int) -> Weights:
-    """Return (size, length) overlaps of new and old pixels in units in which a new pixel is ``length`` long."""
     # On a line of length * size units an old pixel is `size` long and a new one `length`: all borders are integers.
     borders = np.union1d(np.arange(length + 1) * size, np.arange(size + 1) * length)
     starts = borders[:-1]
@@ -129,7 +128,6 @@ def _between_centres(length: int, size: int) -> Weights:
 
 
 def _centres(length: int, size: int) -> npt.NDArray[np.int64]:
-    """Return the old pixel at the centre of each new one."""
     return (2 * np.arange(size) + 1) * length // (2 * size)
 
 

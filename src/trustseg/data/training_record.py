@@ -175,11 +175,11 @@ def require_no_leakage(record: TrainingRecord, pack: Pack, rows: Indices, *, val
 
     With ``validated`` it may have been validated on them.
     """
-    known = [record.train] if validated else [record.train, record.validation]
+    sides = [record.train] if validated else [record.train, record.validation]
     for what, column in (("patients", "patient"), ("pictures", "sha256_pixels")):
         older = _hashed(pack, rows, column, record.digest, key=str.casefold)
         hashes = older | _hashed(pack, rows, column, record.digest)
-        shared = {hashes[one] for side in known for one in getattr(side, what) or () if one in hashes}
+        shared = {hashes[one] for side in sides for one in getattr(side, what) or () if one in hashes}
         if shared:
             names = sorted({pack.index[row, "patient" if what == "patients" else "name"] for row in shared})
             count = pack.index[column].gather(rows.tolist()).n_unique()
@@ -200,14 +200,14 @@ def require_no_near_copies(record: TrainingRecord, trained: Pack, pack: Pack, ro
         rows: which of them are to be measured.
     """
     sides = (record.train, record.validation)
-    known = {one for side in sides for one in (side.patients if side.pictures is None else side.pictures)}
+    seen_hashes = {one for side in sides for one in (side.patients if side.pictures is None else side.pictures)}
     column = "patient" if record.train.pictures is None else "sha256_pixels"
-    learnt = np.flatnonzero([one in known for one in _hashes(trained.index[column], record.digest)])
-    thumbnails = [_thumbnail(one, row) for one, some in ((trained, learnt), (pack, rows)) for row in some.tolist()]
-    copies = {b - len(learnt): a for a, b in near_copies(np.stack(thumbnails)) if a < len(learnt) <= b}
+    used = np.flatnonzero([one in seen_hashes for one in _hashes(trained.index[column], record.digest)])
+    thumbnails = [_thumbnail(one, row) for one, chosen in ((trained, used), (pack, rows)) for row in chosen.tolist()]
+    copies = {b - len(used): a for a, b in near_copies(np.stack(thumbnails)) if a < len(used) <= b}
     if copies:
         names = [
-            f"{pack.index[int(rows[b]), 'name']} of {trained.index[int(learnt[a]), 'name']}" for b, a in copies.items()
+            f"{pack.index[int(rows[b]), 'name']} of {trained.index[int(used[a]), 'name']}" for b, a in copies.items()
         ]
         raise DataError(
             f"{len(copies)} of these {len(rows)} images are near-copies of images that the model was trained or "

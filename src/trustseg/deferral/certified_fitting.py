@@ -98,7 +98,6 @@ def fit_certified_policy(
 
 
 def _draws(records: pl.DataFrame) -> int:
-    """Return how many noisy draws there are of each image, equally many."""
     if set(records["condition"].to_list()) != {NOISE_CONDITION}:
         raise DataError("a certified policy is fitted on noisy draws of images; use 'trustseg defer certify'")
     number = records["draw"] if "draw" in records.columns else pl.Series("draw", [0] * len(records))

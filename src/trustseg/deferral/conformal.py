@@ -229,11 +229,10 @@ def checked_maps(
             )
     if adaptive:  # before pixels are left out, as none are of a new image
         maps = [expected_share(probability) for probability in maps]
-    known = [_counted(region) for region in references]
-    left = [np.where(counts, probability, np.nan) for probability, counts in zip(maps, known, strict=True)]
-    return left, [region > 0.5 for region in references], [int(counts.sum()) for counts in known]
+    counted = [_counted(region) for region in references]
+    thresholded = [np.where(counts, probability, np.nan) for probability, counts in zip(maps, counted, strict=True)]
+    return thresholded, [region > 0.5 for region in references], [int(counts.sum()) for counts in counted]
 
 
 def _counted(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Return which pixels are not ignored."""
     return np.asarray(mask == mask)  # NaN alone differs from itself

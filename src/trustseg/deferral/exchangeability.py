@@ -15,8 +15,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from trustseg.deferral.policy import HOLDS, VOID, Policy, scores_of
+from trustseg.deferral.policy import HOLDS, VOID, Policy
 from trustseg.errors import ConfigError, ShapeError
+from trustseg.tables import floats_of
 
 __all__ = [
     "FEWEST",
@@ -155,7 +156,7 @@ def one_per_patient(records: pl.DataFrame, column: str) -> Floats:
     out.
     """
     scored = records.with_columns(
-        pl.Series("_score", scores_of(records, column)),
+        pl.Series("_score", floats_of(records, column)),
         pl.Series("_lot", [hashlib.sha256(str(name).encode()).hexdigest() for name in records["image"]]),
     )
     own = scored.filter(pl.col("_score").is_not_nan()).group_by("patient", maintain_order=True)

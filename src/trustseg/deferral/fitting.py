@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from trustseg.deferral.bounds import SLACK, clopper_pearson, require_share, smallest_calibration, smallest_passing
 from trustseg.deferral.exchangeability import one_per_patient
-from trustseg.deferral.policy import Policy, Target, check_records, hash_of, in_group, scores_of
+from trustseg.deferral.policy import Policy, Target, check_records, hash_of, in_group
 from trustseg.errors import DataError, unknown_name
 from trustseg.records import score_column
+from trustseg.tables import floats_of
 from trustseg.text import plural
 
 __all__ = ["TARGETS", "CalibrationImages", "calibration_images", "fit_policy"]
@@ -143,7 +144,7 @@ def fit_policy(
 
 def calibration_images(records: pl.DataFrame, column: str, *, tau: float) -> CalibrationImages:
     """Return what a threshold of the score in a column is fitted on; a DataError if an image has no score."""
-    scores = scores_of(records, column)
+    scores = floats_of(records, column)
     if undefined := int(np.isnan(scores).sum()):
         raise DataError(
             f"{undefined} calibration images have no {column.removeprefix('u_')}; choose another measure, or check the "

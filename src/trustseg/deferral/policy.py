@@ -14,6 +14,7 @@ from trustseg.deferral.area import AreaInterval
 from trustseg.deferral.conformal import FalseNegativeControl
 from trustseg.errors import DataError
 from trustseg.records import score_column
+from trustseg.tables import floats_of
 from trustseg.text import patient_key
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "hash_of",
     "in_group",
     "reviewed",
-    "scores_of",
 ]
 
 _KEYS: Final = (patient_key, str.casefold, str)  # the last two of older policies
@@ -126,15 +126,15 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     check_records(records, policy.column)
     clean = pl.col("condition") == "clean"
     names = records.filter(clean)["patient"].cast(pl.String).drop_nulls().unique().to_list()
-    known = set(policy.patient_hashes)
-    whole = {hash_of(*names, digits=16, key=key) for key in _KEYS}
-    seen = names if whole & known else [name for name in names if {hash_of(name, key=key) for key in _KEYS} & known]
+    fitted = set(policy.patient_hashes)
+    all_hashes = {hash_of(*names, digits=16, key=key) for key in _KEYS}
+    in_sample = [name for name in names if all_hashes & fitted or {hash_of(name, key=key) for key in _KEYS} & fitted]
     inside = pl.Series(in_group(records, policy.group))
-    holds = clean & inside & ~pl.col("patient").cast(pl.String).is_in(seen)
+    holds = clean & inside & ~pl.col("patient").cast(pl.String).is_in(in_sample)
     if "split" in records.columns:
         holds &= pl.col("split").ne_missing("train")
     return records.with_columns(
-        (~inside | pl.Series(policy.review(scores_of(records, policy.column)))).alias("review"),
+        (~inside | pl.Series(policy.review(floats_of(records, policy.column)))).alias("review"),
         pl.when(holds).then(pl.lit(HOLDS)).otherwise(pl.lit(VOID)).alias("guarantee")
         if policy.fitted
         else pl.lit(NONE).alias("guarantee"),
@@ -186,11 +186,6 @@ def check_records(records: pl.DataFrame, column: str) -> None:
     if "cell" in records.columns and records["cell"].n_unique() > 1:
         names = ", ".join(records["cell"].unique().sort().head(3).to_list())
         raise DataError(f"the records are of several models ({names} ...); filter them by cell")
-
-
-def scores_of(records: pl.DataFrame, column: str) -> NDArray[np.float64]:
-    """Return a score of each row (N,), NaN where there is none."""
-    return records[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
 
 
 def hash_of(*patients: str, digits: int = 12, key: Callable[[str], str] = patient_key) -> str:

@@ -72,7 +72,6 @@ def compare_scores(records: pl.DataFrame, *, tau: float = 0.5, draws: int = 2000
 
 
 def _ranked(clean: pl.DataFrame, column: str, *, tau: float, draws: int) -> dict[str, object]:
-    """Return the row of one image score."""
     known = clean.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
     risk, uncertainty = 1 - known["dice"].cast(pl.Float64).to_numpy(), known[column].cast(pl.Float64).to_numpy()
     patients = known["patient"].cast(pl.String).to_numpy()

@@ -56,8 +56,8 @@ def guarantee_of(
         return NONE
     alone = "if each image is of another patient"
     if arrived is None:
-        found = compared_scores(policy.reference_scores, scores)
-        differs, finding = (None, "") if found is None else (found.differs, found.finding(alone))
+        comparison = compared_scores(policy.reference_scores, scores)
+        differs, finding = (None, "") if comparison is None else (comparison.differs, comparison.finding(alone))
     else:
         differs = differs_by_now(policy.reference_scores, [*arrived, *scores])
         finding = f"The scores of the arriving images differ from those of calibration ({_CHANCE} {alone})"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trustseg.attacks import ATTACKS, isolated
 from trustseg.beliefs import Belief, Bernoulli, Beta
-from trustseg.evaluation.victim import MaskingCheck, Victim, judged, not_run
+from trustseg.evaluation.victim import MaskingCheck, Victim, not_run, verdict_on
 
 __all__ = [
     "more_steps",
@@ -36,14 +36,14 @@ def rising_dice(victim: Victim) -> MaskingCheck:
         victim.mean_dice(victim.attacked("pgd", steps=20, eps=min(1.0, eps), objective="margin")) for eps in ladder
     ]
     rise = max(after - before for before, after in pairwise(curve))
-    return judged(rise, 0.005, "largest rise of Dice when the budget doubles; should be 0")
+    return verdict_on(rise, 0.005, "largest rise of Dice when the budget doubles; should be 0")
 
 
 def unbounded_budget(victim: Victim) -> MaskingCheck:
     """Mean Dice at eps = 1, where an attack may paint any image (S3)."""
     painted = victim.attacked("ensemble", eps=1.0, preset="standard")
     meaning = "mean Dice under an unbounded attack; should be near 0"
-    return judged(victim.mean_dice(painted), 0.05, meaning)
+    return verdict_on(victim.mean_dice(painted), 0.05, meaning)
 
 
 def more_steps(victim: Victim) -> MaskingCheck:
@@ -55,7 +55,7 @@ def more_steps(victim: Victim) -> MaskingCheck:
     ]
     weaker = max(scores[1] - scores[0], scores[2] - scores[1])
     meaning = "rise of Dice from FGSM to PGD-10, or from PGD-10 to PGD-100; should be 0"
-    return judged(weaker, 0.005, meaning)
+    return verdict_on(weaker, 0.005, meaning)
 
 
 def still_falling(victim: Victim) -> MaskingCheck:
@@ -64,14 +64,14 @@ def still_falling(victim: Victim) -> MaskingCheck:
         victim.mean_dice(victim.attacked("apgd", steps=steps, objective="soft_dice")) for steps in (STEPS, MORE_STEPS)
     )
     meaning = f"Dice lost between {STEPS} and {MORE_STEPS} steps of Auto-PGD: a large loss shows a lack of convergence"
-    return judged(few - many, 0.03, meaning)
+    return verdict_on(few - many, 0.03, meaning)
 
 
 def restarts(victim: Victim) -> MaskingCheck:
     """Gain of five random starts over one, PGD-20 (S5)."""
     one, five = (victim.mean_dice(victim.attacked("pgd", steps=20, restarts=count)) for count in (1, 5))
     meaning = "Dice lost by four more random starts; a large loss means that single runs get stuck"
-    return judged(one - five, 0.04, meaning)
+    return verdict_on(one - five, 0.04, meaning)
 
 
 def noise(victim: Victim) -> MaskingCheck:
@@ -84,7 +84,7 @@ def noise(victim: Victim) -> MaskingCheck:
     noisy = (victim.images + change.to(victim.images)).clamp(0, 1)
     share = (clean - victim.mean_dice(noisy)) / (clean - attacked)
     meaning = "drop of Dice under random noise as a share of the drop under attack"
-    return judged(share, 0.5, meaning)
+    return verdict_on(share, 0.5, meaning)
 
 
 def transfer(victim: Victim) -> MaskingCheck:
@@ -94,7 +94,7 @@ def transfer(victim: Victim) -> MaskingCheck:
     generator = victim.generator("transfer")
     borrowed = ATTACKS["pgd"](victim.surrogate, victim.images, victim.masks, eps=victim.eps, generator=generator)
     whose = "another model's adversarial examples"
-    return _rivalled(victim, victim.dice(borrowed), whose, share=0.02, mean=0.005)
+    return _verdict_against_suite(victim, victim.dice(borrowed), whose, share=0.02, mean=0.005)
 
 
 def square(victim: Victim) -> MaskingCheck:
@@ -103,10 +103,10 @@ def square(victim: Victim) -> MaskingCheck:
         return not_run(0.01, "the Square attack was given no queries")
     found = victim.dice(victim.attacked("square", steps=victim.square_steps))
     whose = f"Square with {victim.square_steps} queries"
-    return _rivalled(victim, found, whose, share=0.01, mean=0.002)
+    return _verdict_against_suite(victim, found, whose, share=0.01, mean=0.002)
 
 
-def _rivalled(victim: Victim, other: Tensor, whose: str, *, share: float, mean: float) -> MaskingCheck:
+def _verdict_against_suite(victim: Victim, other: Tensor, whose: str, *, share: float, mean: float) -> MaskingCheck:
     """Judge an attack without the model's gradients by the Dice (B,) it leaves, against the attack suite that has them.
 
     There are two limits: the share of images with foreground on which it is stronger, and by how much on average. An
@@ -117,28 +117,28 @@ def _rivalled(victim: Victim, other: Tensor, whose: str, *, share: float, mean: 
     beaten = float((own - other > mean).double().mean())
     gain = float((own - other).double().mean())
     if gain > mean and beaten <= share:
-        return judged(gain, mean, f"mean Dice lost to {whose} beyond the attack with the model's own gradients")
+        return verdict_on(gain, mean, f"mean Dice lost to {whose} beyond the attack with the model's own gradients")
     meaning = f"share of images that {whose} damage more than the attack with the model's own gradients"
-    return judged(beaten, share, meaning)
+    return verdict_on(beaten, share, meaning)
 
 
 def rescaled_logits(victim: Victim) -> MaskingCheck:
     """Change of Dice under PGD-20 on the margin when the model's logits are multiplied by 10 (S10)."""
     objective = "evidence_margin" if isinstance(victim.belief(victim.images[:1]), Beta) else "margin"
     own = victim.mean_dice(victim.attacked("pgd", steps=20, objective=objective))
-    sharp = victim.mean_dice(_rescaled(victim, 10.0).attacked("pgd", steps=20, objective=objective))
+    sharp = victim.mean_dice(_rescale_logits(victim, 10.0).attacked("pgd", steps=20, objective=objective))
     meaning = "change of Dice when all logits are multiplied by ten, which changes no mask"
-    return judged(abs(sharp - own), 0.01, meaning)
+    return verdict_on(abs(sharp - own), 0.01, meaning)
 
 
 def saturated_loss(victim: Victim) -> MaskingCheck:
     """By how much masked cross-entropy is weaker here than on a model of the same masks and small logits (S11)."""
     typical = float(victim.belief(victim.images).log_odds.abs().median())
     own = victim.mean_dice(victim.attacked("pgd", steps=20, objective="balanced_masked_cross_entropy"))
-    small = _rescaled(victim, min(1.0, 2.0 / max(typical, 1e-12)))
+    small = _rescale_logits(victim, min(1.0, 2.0 / max(typical, 1e-12)))
     found = victim.mean_dice(small.attacked("pgd", steps=20, objective="balanced_masked_cross_entropy"))
     meaning = "Dice that the attack lowers further after scaling all logits to |z| = 2: saturation"
-    return judged(own - found, 0.02, meaning)
+    return verdict_on(own - found, 0.02, meaning)
 
 
 def rounding(victim: Victim) -> MaskingCheck:
@@ -152,10 +152,10 @@ def rounding(victim: Victim) -> MaskingCheck:
         return not_run(0.5, "PGD-20 costs at most .02 of Dice at this budget, nothing to compare with")
     lost = 1 - (clean - victim.mean_dice((attacked * 255).round() / 255)) / (clean - found)
     meaning = "share of the drop of Dice that is lost when the adversarial image is rounded to 8 bits"
-    return judged(lost, 0.5, meaning)
+    return verdict_on(lost, 0.5, meaning)
 
 
-def _rescaled(victim: Victim, factor: float) -> Victim:
+def _rescale_logits(victim: Victim, factor: float) -> Victim:
     """Return the victim with all logits, or all evidence, multiplied: the same masks."""
 
     def model(images: Tensor) -> Belief:

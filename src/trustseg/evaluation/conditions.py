@@ -21,13 +21,13 @@ from trustseg.uncertainty import MEASURES
 __all__ = [
     "CLEAN",
     "TOLERANCE",
-    "Changed",
     "Condition",
     "Deployed",
-    "attacked_together",
+    "PerturbedBatch",
+    "attack_budgets",
     "conditions_of",
+    "perturb",
     "perturbation_size",
-    "perturbed",
 ]
 
 BEYOND: Final = 1e9  # no score is larger: stands for the infinite threshold of a policy that reviews none, or all
@@ -87,7 +87,7 @@ class Condition:
 CLEAN: Final = Condition("clean")
 
 
-class Changed(NamedTuple):
+class PerturbedBatch(NamedTuple):
     """A batch under a condition.
 
     The masks are moved along by a geometric shift; ``covered`` is the share (B,) of each foreground that a shift hides.
@@ -140,7 +140,7 @@ def _label(shift: str) -> str:
     return slug(shift.replace(":", "_").replace("[", "").replace("]", ""))
 
 
-def perturbed(
+def perturb(
     model: Model,
     images: Tensor,
     masks: Tensor,
@@ -150,7 +150,7 @@ def perturbed(
     deployed: Deployed | None = None,
     candidates: Sequence[Tensor] = (),
     areas: Sequence[Area] | None = None,
-) -> Changed:
+) -> PerturbedBatch:
     """Return the images under ``condition`` and their masks; what an attack returns is measured, never trusted.
 
     Padding is changed by nothing but a geometric shift.
@@ -165,7 +165,7 @@ def perturbed(
         ConfigError: if an attack on the uncertainty has no deployed policy to aim at.
     """
     if condition.attack is not None:
-        (changed,) = attacked_together(
+        (changed,) = attack_budgets(
             model,
             images,
             masks,
@@ -177,14 +177,14 @@ def perturbed(
         )
         return changed
     if condition.shift is None:
-        return Changed(images, masks)
-    changed = Changed(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
+        return PerturbedBatch(images, masks)
+    changed = PerturbedBatch(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
     region = region_of(areas, images)
     moves = condition.shift in GEOMETRIC_SHIFTS  # into the padding, and out of it
     return changed if region is None or moves else changed._replace(images=changed.images.where(region, images))
 
 
-def attacked_together(
+def attack_budgets(
     model: Model,
     images: Tensor,
     masks: Tensor,
@@ -194,10 +194,10 @@ def attacked_together(
     deployed: Deployed | None = None,
     candidates: Sequence[Tensor] = (),
     areas: Sequence[Area] | None = None,
-) -> list[Changed]:
+) -> list[PerturbedBatch]:
     """Return the images under several budgets of one attack, found in one batch: a few images do not fill a GPU.
 
-    All else is as in ``perturbed``.
+    All else is as in ``perturb``.
 
     Args:
         conditions: one budget of any attack, or several of one that ``stacks``.
@@ -211,17 +211,17 @@ def attacked_together(
     # The toolbox takes one budget for all pixels; what it does to padding is taken back.
     if region is not None and config.toolbox is None:
         eps = torch.as_tensor(eps, device=images.device).view(-1, 1, 1, 1) * region.repeat(count, 1, 1, 1)
-    attack = _attack(config, deployed, candidates, None if areas is None else [*areas] * count)
+    attack = _with_options(config, deployed, candidates, None if areas is None else [*areas] * count)
     repeated = (part.repeat(count, 1, 1, 1) for part in (images, masks))
-    found = attack(model, *repeated, eps=eps, generator=generator)
+    adversarial = attack(model, *repeated, eps=eps, generator=generator)
     changed = []
-    for part, each in zip(found.chunk(count), conditions, strict=True):
+    for part, each in zip(adversarial.chunk(count), conditions, strict=True):
         kept = part if region is None or config.toolbox is None else torch.where(region, part, images)
-        changed.append(Changed(_checked(kept, images, each), masks))
+        changed.append(PerturbedBatch(_require_budget(kept, images, each), masks))
     return changed
 
 
-def _checked(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:
+def _require_budget(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:
     """Return what an attack made of the images, in [0, 1]; raise if it does not keep its budget."""
     if attacked.shape != images.shape:
         raise AttackError(
@@ -239,10 +239,9 @@ def _checked(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:
     return attacked.clamp(0, 1)
 
 
-def _attack(
+def _with_options(
     config: AttackConfig, deployed: Deployed | None, candidates: Sequence[Tensor], areas: Sequence[Area] | None
 ) -> Callable[..., Tensor]:
-    """Return the attack with its options filled in."""
     if config.toolbox is not None:
         from trustseg.art import run_art
 
@@ -252,14 +251,14 @@ def _attack(
         raise ConfigError(
             f"the attack {config.name} needs a deferral policy, fitted on validation images; give some, or remove it"
         )
-    known: dict[str, Any] = {"candidates": candidates}
+    known_options: dict[str, Any] = {"candidates": candidates}
     if deployed is not None:
-        known |= {
+        known_options |= {
             "score": partial(deployed.score, areas=areas),
             "median_dice": deployed.median_dice,
             "threshold": min(max(deployed.threshold, -BEYOND), BEYOND),
         }
-    filled = {name: value for name, value in known.items() if name in attack.given and attack.takes(name)}
+    filled = {name: value for name, value in known_options.items() if name in attack.given and attack.takes(name)}
     objective = {"objective": config.objective} if config.objective else {}
     return partial(attack, **filled, **objective, **attack.checked(config.own_options, name=config.name))
 

@@ -75,7 +75,7 @@ def evaluate(
         model,
         TABLES_VERSION,
         asdict(model.spec),
-        [(each.digest, some.tolist()) for each, some in images],
+        [(each.digest, rows_of_pack.tolist()) for each, rows_of_pack in images],
         list(config.populations),
         config.model_dump(mode="json", exclude=_ELSEWHERE),
         {"regime" if name == "selection" else name: value for name, value in labels.items()},  # its former name
@@ -93,18 +93,18 @@ def evaluate(
     with fast_forward(model) as fast:
         deployed = None
         if calibration_rows is not None:
-            others = cohort_of(pack, calibration_rows, device=device, pixels=cohort.pixels)
-            clean = measure(fast, others, [CLEAN], config, seed=seed)[CLEAN.slug]["records"]
-            clean = _labelled(clean, {**labels, "split": "validation"})
-            deployed = _deployed(clean, model, config, folder)
+            calibration_cohort = cohort_of(pack, calibration_rows, device=device, pixels=cohort.pixels)
+            clean = measure(fast, calibration_cohort, [CLEAN], config, seed=seed)[CLEAN.slug]["records"]
+            clean = _with_labels(clean, {**labels, "split": "validation"})
+            deployed = _fit_policy(clean, model, config, folder)
         done = 0
         for ladder in ladders(conditions, room=config.batch_size // len(rows)):
             if not all(_part(parts, condition, table).exists() for condition in ladder for table in TABLES):
-                other = populations.get(ladder[0].name)
-                here = cohort if other is None else cohort_of(*other, device=device)
-                found = measure(fast, here, ladder, config, seed=seed, deployed=deployed)
+                population = populations.get(ladder[0].name)
+                measured_cohort = cohort if population is None else cohort_of(*population, device=device)
+                tables_of_ladder = measure(fast, measured_cohort, ladder, config, seed=seed, deployed=deployed)
                 for condition, table in product(ladder, TABLES):
-                    write_parquet(found[condition.slug][table], _part(parts, condition, table))
+                    write_parquet(tables_of_ladder[condition.slug][table], _part(parts, condition, table))
             done += len(ladder)
             if report is not None:
                 report(done, len(conditions))
@@ -112,14 +112,13 @@ def evaluate(
         cost = cost_of(fast, batch)
     note.unlink(missing_ok=True)  # tables of another evaluation are no longer called finished
     _merge(parts, conditions, tables, labels)
-    about = {"fingerprint": fingerprint, "model": hash_of_model(model), "shift_table": SHIFT_TABLE_VERSION}
-    write_json(note, about | cost)
+    content = {"fingerprint": fingerprint, "model": hash_of_model(model), "shift_table": SHIFT_TABLE_VERSION}
+    write_json(note, content | cost)
     shutil.rmtree(folder / "parts")
     return folder
 
 
 def _part(parts: Path, condition: Condition, table: str) -> Path:
-    """Return the file of a table of one condition, until all are done."""
     return parts / f"{condition.slug}.{table}.parquet"
 
 
@@ -129,7 +128,7 @@ def _merge(
     """Write each table of all conditions into its file; of shifts alone it is known how much foreground they cover."""
     for table, file in tables.items():
         merged = pl.concat([read_parquet(_part(parts, each, table)) for each in conditions], how="diagonal")
-        write_parquet(_labelled(merged, labels) if table == "records" else merged, file)
+        write_parquet(_with_labels(merged, labels) if table == "records" else merged, file)
 
 
 def population_of(path: str, pack: Pack) -> tuple[Pack, NDArray[np.int64]]:
@@ -139,7 +138,7 @@ def population_of(path: str, pack: Pack) -> tuple[Pack, NDArray[np.int64]]:
     return other, np.arange(len(other.index))
 
 
-def _deployed(records: pl.DataFrame, model: BeliefModel, config: EvaluationConfig, folder: Path) -> Deployed:
+def _fit_policy(records: pl.DataFrame, model: BeliefModel, config: EvaluationConfig, folder: Path) -> Deployed:
     """Fit the deferral policy on the clean records of the calibration split, keep both; return what attacks know."""
     write_parquet(records, folder / "validation.parquet")
     deferral = config.deferral
@@ -157,5 +156,5 @@ def _deployed(records: pl.DataFrame, model: BeliefModel, config: EvaluationConfi
     return Deployed(chosen, deferral.aggregation, policy.threshold, float(np.median(1 - records["harm"].to_numpy())))
 
 
-def _labelled(records: pl.DataFrame, labels: Mapping[str, str | int]) -> pl.DataFrame:
+def _with_labels(records: pl.DataFrame, labels: Mapping[str, str | int]) -> pl.DataFrame:
     return records.select(*[pl.lit(value).alias(name) for name, value in labels.items()], pl.all())

@@ -12,7 +12,7 @@ from trustseg.attacks import ATTACKS
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.batches import PackRows, as_images
-from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
+from trustseg.evaluation.conditions import Condition, conditions_of, perturb
 from trustseg.evaluation.frames import areas_in, frame_columns
 from trustseg.files import replacing
 from trustseg.masks import filled
@@ -58,14 +58,14 @@ def write_gallery(
         eps: the budget shown is the one of the attack that is nearest to this, in pixel units of [0, 1].
     """
     condition = _shown(config, eps)
-    known = pack.index.select(pl.col("has_mask") | (pl.col("split") == "control")).to_series().to_numpy()
-    chosen = gallery_rows(pack, rows[known[rows]], config.gallery)
+    has_reference = pack.index.select(pl.col("has_mask") | (pl.col("split") == "control")).to_series().to_numpy()
+    chosen = gallery_rows(pack, rows[has_reference[rows]], config.gallery)
     if condition is None or not len(chosen):
         return
     model = model.eval().to(device)
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
     areas, generator = areas_in(frame_columns(pack, chosen)), derived_generator(seed, "gallery")
-    attacked = perturbed(model, images, masks, condition, generator=generator, areas=areas).images
+    attacked = perturb(model, images, masks, condition, generator=generator, areas=areas).images
     with torch.no_grad():
         before, after = model.belief(images), model.belief(attacked)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trustseg.attacks import isolated
 from trustseg.attacks.objectives import cross_entropy
 from trustseg.beliefs import Beta
-from trustseg.evaluation.victim import MaskingCheck, Victim, judged, not_run
+from trustseg.evaluation.victim import MaskingCheck, Victim, not_run, verdict_on
 from trustseg.masks import counted, counted_mean
 
 __all__ = ["attack_forward", "finite_differences", "repeated_forward", "saturation", "zero_gradients"]
@@ -24,7 +24,7 @@ def zero_gradients(victim: Victim) -> MaskingCheck:
         (gradient,) = torch.autograd.grad(loss.sum(), images)
     share = counted_mean((gradient == 0).double(), inside.expand_as(gradient), empty=0.0)
     meaning = "share of images on which more than 1 % of the pixels have an exactly zero gradient"
-    return judged(float((share > 0.01).double().mean()), 0.05, meaning)
+    return verdict_on(float((share > 0.01).double().mean()), 0.05, meaning)
 
 
 def finite_differences(victim: Victim) -> MaskingCheck:
@@ -47,14 +47,14 @@ def finite_differences(victim: Victim) -> MaskingCheck:
             measured = float((loss(images + step * direction) - loss(images - step * direction)) / (2 * step))
     error = abs(slope - measured) / max(abs(slope), abs(measured), 1e-12)
     meaning = "relative error of the gradient against finite differences"
-    return judged(error, 0.05, meaning)
+    return verdict_on(error, 0.05, meaning)
 
 
 def repeated_forward(victim: Victim) -> MaskingCheck:
     """Largest difference of p between two forward passes of the same images (S12)."""
     first, second = (victim.belief(victim.images).probability for _ in range(2))
     meaning = "largest difference of p between two passes of one image: randomness in the model"
-    return judged(float((first - second).abs().max()), 1e-6, meaning)
+    return verdict_on(float((first - second).abs().max()), 1e-6, meaning)
 
 
 def attack_forward(victim: Victim) -> MaskingCheck:
@@ -67,7 +67,7 @@ def attack_forward(victim: Victim) -> MaskingCheck:
             attacked = victim.model(victim.images.clone().requires_grad_()).probability.detach()
         predicted = victim.belief(victim.images, victim.deployed).probability
     meaning = "largest difference of p between the forward pass under attack and the one that predicts"
-    return judged(float((attacked - predicted).abs().max()), 1e-4, meaning)
+    return verdict_on(float((attacked - predicted).abs().max()), 1e-4, meaning)
 
 
 def saturation(victim: Victim) -> MaskingCheck:
@@ -77,4 +77,4 @@ def saturation(victim: Victim) -> MaskingCheck:
     if isinstance(belief, Beta):
         sure = sure | (belief.strength > 1e4)
     share = float(sure[counted(victim.masks)].double().mean())
-    return judged(share, 0.05, "share of pixels with |log-odds| > 16 or evidence > 1e4")
+    return verdict_on(share, 0.05, "share of pixels with |log-odds| > 16 or evidence > 1e4")

@@ -69,23 +69,25 @@ def write_masking_checks(
         _require_same_images(model, surrogate)
     positive = rows[pack.index["foreground"].to_numpy()[rows] > 0]
     chosen = gallery_rows(pack, positive if len(positive) else rows, count)
-    about = {
+    inputs = {
         "model": hash_of_model(model),
         "images": pack.index["name"].gather(chosen.tolist()).to_list(),
         "eps": EPS,
         "square_steps": square_steps,
         "seed": seed,
     }
-    lender = None if surrogate is None else {"name": surrogate.name, "model": hash_of_model(surrogate.model)}
+    source = None if surrogate is None else {"name": surrogate.name, "model": hash_of_model(surrogate.model)}
     path = checks_file(folder)
-    before = read_checked(path, MaskingChecks).model_dump() if path.is_file() else {}
-    made = {check["name"]: check for check in before["checks"]} if about.items() <= before.items() else {}
-    wanted = [name for name in CHECKS if name not in made or (name == "transfer" and before.get("surrogate") != lender)]
-    if not wanted:
+    stored = read_checked(path, MaskingChecks).model_dump() if path.is_file() else {}
+    checks = {check["name"]: check for check in stored["checks"]} if inputs.items() <= stored.items() else {}
+    names = [
+        name for name in CHECKS if name not in checks or (name == "transfer" and stored.get("surrogate") != source)
+    ]
+    if not names:
         return
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
     with fast_forward(model.eval().to(device)) as fast:
-        found = masking_checks(
+        made = masking_checks(
             fast,
             images,
             masks,
@@ -94,15 +96,14 @@ def write_masking_checks(
             surrogate=None if surrogate is None else surrogate.model.eval().to(device),
             square_steps=square_steps,
             deployed=model,
-            only=wanted,
+            only=names,
             report=report,
         )
-    made |= {check.name: asdict(check) | ({"figure": None} if math.isnan(check.figure) else {}) for check in found}
-    write_json(folder / MASKING_CHECKS, {**about, "surrogate": lender, "checks": [made[name] for name in CHECKS]})
+    checks |= {check.name: asdict(check) | ({"figure": None} if math.isnan(check.figure) else {}) for check in made}
+    write_json(folder / MASKING_CHECKS, {**inputs, "surrogate": source, "checks": [checks[name] for name in CHECKS]})
 
 
 def _require_same_images(model: BeliefModel, surrogate: Surrogate) -> None:
-    """Raise unless a surrogate takes the images that the model takes."""
     own, other = ((spec.size, spec.channels) for spec in (model.spec, surrogate.model.spec))
     if own != other:
         raise ModelError(

@@ -69,8 +69,8 @@ def measure_of(model: BeliefModel, measure: MeasureConfig) -> str:
 
     A mixture of Betas has no vacuity, say; the measure for a bernoulli head, which every belief has, takes its place.
     """
-    lacks = isinstance(model, MCDropout | DeepEnsemble) and Mixture not in MEASURES[measure.beta].facts.given_by
-    return measure.bernoulli if model.spec.head == "bernoulli" or lacks else measure.beta
+    lacks_measure = isinstance(model, MCDropout | DeepEnsemble) and Mixture not in MEASURES[measure.beta].facts.given_by
+    return measure.bernoulli if model.spec.head == "bernoulli" or lacks_measure else measure.beta
 
 
 def suffix_of(model: BeliefModel) -> str:

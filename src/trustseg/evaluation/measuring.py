@@ -20,7 +20,7 @@ from trustseg.data import Pack
 from trustseg.data.batches import CachedPack, as_images, cache_pack, pack_loader
 from trustseg.data.pack import GROUP
 from trustseg.data.resizing import IGNORED, Area
-from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
+from trustseg.evaluation.conditions import Condition, Deployed, PerturbedBatch, attack_budgets, perturb
 from trustseg.evaluation.frames import areas_in, frame_columns
 from trustseg.evaluation.pixels import patient_groups
 from trustseg.evaluation.records import REFERENCE, Recorder, Tables
@@ -66,12 +66,12 @@ class Cohort:
 
 def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack | CachedPack | None = None) -> Cohort:
     """Return some rows of a pack, ready to be measured; a GPU holds the pack, or ``pixels`` is a copy that it has."""
-    where = torch.device(device)
+    on_device = torch.device(device)
     cases = pack.index[rows].select("name", "patient", pl.col(f"^{GROUP}.+$"), reference=REFERENCE)
     groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
-    held = cache_pack(pack, "auto", device=where) if pixels is None else pixels
+    cached = cache_pack(pack, "auto", device=on_device) if pixels is None else pixels
     frames = frame_columns(pack, rows)
-    return Cohort(held, rows, cases.with_columns(groups, *frames.get_columns()), where, pack)
+    return Cohort(cached, rows, cases.with_columns(groups, *frames.get_columns()), on_device, pack)
 
 
 def ladders(conditions: Sequence[Condition], *, room: int = 1) -> list[list[Condition]]:
@@ -110,8 +110,10 @@ def measure(
     with background_writer() as later:
         for number, (images, masks, cases) in enumerate(cohort.batches(config.batch_size)):
             areas = areas_in(cases)
-            found = _changed(model, images, masks, ladder, areas, seed=seed, number=number, deployed=deployed)
-            for condition, (changed, moved, covered) in zip(ladder, found, strict=True):
+            batches = _perturbed_batches(
+                model, images, masks, ladder, areas, seed=seed, number=number, deployed=deployed
+            )
+            for condition, (changed, moved, covered) in zip(ladder, batches, strict=True):
                 with torch.no_grad():
                     belief = model.belief(changed)
                 check_belief(belief)
@@ -122,7 +124,7 @@ def measure(
     return {slug: recorder.tables() for slug, recorder in recorders.items()}
 
 
-def _changed(
+def _perturbed_batches(
     model: BeliefModel,
     images: Tensor,
     masks: Tensor,
@@ -132,20 +134,19 @@ def _changed(
     seed: int,
     number: int,
     deployed: Deployed | None,
-) -> Iterator[Changed]:
-    """Yield a batch under each condition of a ladder."""
+) -> Iterator[PerturbedBatch]:
     first = ladder[0]
-    budgets = ",".join(f"{each.eps:.6f}" for each in ladder)
+    budgets = ",".join(f"{rung.eps:.6f}" for rung in ladder)
     if len(ladder) > 1 and first.stacks:
         generator = derived_generator(seed, "evaluation", first.name, budgets, number)
-        yield from attacked_together(model, images, masks, ladder, generator=generator, deployed=deployed, areas=areas)
+        yield from attack_budgets(model, images, masks, ladder, generator=generator, deployed=deployed, areas=areas)
         return
     smaller: list[Tensor] = []  # what was found at smaller budgets
-    for each in ladder:
+    for rung in ladder:
         # One stream for all severities of a shift: the same change, milder or stronger.
-        generator = derived_generator(seed, "evaluation", each.shift or each.name, f"{each.eps:.6f}", number)
-        changed = perturbed(
-            model, images, masks, each, generator=generator, deployed=deployed, candidates=smaller[-1:], areas=areas
+        generator = derived_generator(seed, "evaluation", rung.shift or rung.name, f"{rung.eps:.6f}", number)
+        changed = perturb(
+            model, images, masks, rung, generator=generator, deployed=deployed, candidates=smaller[-1:], areas=areas
         )
         smaller.append(changed.images)
         yield changed

@@ -79,7 +79,7 @@ def write_minimal(
         for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
             if not part.exists():
                 images, masks = (tensor.to(device) for tensor in as_images(batch))
-                found = minimal_eps(
+                brackets = minimal_eps(
                     fast,
                     images,
                     masks,
@@ -90,9 +90,9 @@ def write_minimal(
                     objectives=objectives,
                     region=region_of(areas_in(frame_columns(pack, batch["rows"].numpy())), images),
                 )
-                _check(model, images, masks, found, tau=tau)
+                _check(model, images, masks, brackets, tau=tau)
                 cases = pack.index[batch["rows"].tolist()].select(pl.col("name").alias("image"), "patient")
-                write_parquet(_rows(masks, cases, found, tau=tau), part)
+                write_parquet(_rows(masks, cases, brackets, tau=tau), part)
             if report is not None:
                 report(number + 1, len(batches))
     note.unlink(missing_ok=True)
@@ -101,21 +101,21 @@ def write_minimal(
     shutil.rmtree(folder / "minimal_parts")
 
 
-def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *, tau: float) -> None:
+def _check(model: BeliefModel, images: Tensor, masks: Tensor, bracket: Bracket, *, tau: float) -> None:
     """Raise unless the images of a bracket lie within their budget and [0, 1], and break the model that is deployed."""
-    budget = found.eps_breaks.double().where(~found.censored, 0.0)
-    excess = float((perturbation_size(found.images - images, norm="linf") - budget).max())
-    low, high = (float(value) for value in found.images.aminmax())
+    budget = bracket.eps_breaks.double().where(~bracket.censored, 0.0)
+    excess = float((perturbation_size(bracket.images - images, norm="linf") - budget).max())
+    low, high = (float(value) for value in bracket.images.aminmax())
     if not excess <= TOLERANCE or not 0 <= low <= high <= 1:
         raise AttackError(
             f"the search for the smallest budget returned changes {excess:.2e} beyond it (tolerance {TOLERANCE:.0e}), "
             f"pixels from {low:.4g} to {high:.4g}; its results are void"
         )
     with torch.no_grad():
-        log_odds = model.belief(found.images).log_odds
+        log_odds = model.belief(bracket.images).log_odds
     # A pixel so near to the decision may fall either way.
     doubtful = Bernoulli(log_odds - MARGIN * (2 * filled(masks) - 1))
-    whole = int((~is_broken(doubtful, masks, tau=tau) & ~found.censored).sum())
+    whole = int((~is_broken(doubtful, masks, tau=tau) & ~bracket.censored).sum())
     if whole:
         raise AttackError(
             f"{whole} of {len(masks)} images that the search for the smallest budget reported as broken have a Dice "
@@ -123,14 +123,13 @@ def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *,
         )
 
 
-def _rows(masks: Tensor, cases: pl.DataFrame, found: Bracket, *, tau: float) -> pl.DataFrame:
-    """Return the brackets of one batch as rows of the table."""
+def _rows(masks: Tensor, cases: pl.DataFrame, bracket: Bracket, *, tau: float) -> pl.DataFrame:
     columns = {
         "pixels": counted(masks).flatten(1).sum(dim=1).tolist(),
         "mask_px": (masks > 0).flatten(1).sum(dim=1).tolist(),
-        "eps_holds": found.eps_holds.double().tolist(),
-        "eps_breaks": found.eps_breaks.double().tolist(),
-        "already_broken": found.already_broken.tolist(),
-        "censored": found.censored.tolist(),
+        "eps_holds": bracket.eps_holds.double().tolist(),
+        "eps_breaks": bracket.eps_breaks.double().tolist(),
+        "already_broken": bracket.already_broken.tolist(),
+        "censored": bracket.censored.tolist(),
     }
     return cases.with_columns(pl.lit(tau).alias("tau"), *(pl.Series(*column) for column in columns.items()))

@@ -78,27 +78,27 @@ def noisy_records(
     """
     model = model.eval().to(device)
     cases = pack.index[rows].select("name", "patient").with_columns(*frame_columns(pack, rows).get_columns())
-    found: list[dict[str, object]] = []
+    records: list[dict[str, object]] = []
     score = score_column(measure, aggregation)
     for number, batch in enumerate(pack_loader(pack, rows, batch_size=1)):
         images, masks = as_images(batch)
         case, masks = cases[number], masks.to(device)
-        about = {"image": case["name"].item(), "patient": case["patient"].item()}
+        identity = {"image": case["name"].item(), "patient": case["patient"].item()}
         for draw in range(draws):
-            own = derive_seed(seed, "certified deferral", about["image"], *([draw] if draw else []))
+            seed_of_draw = derive_seed(seed, "certified deferral", identity["image"], *([draw] if draw else []))
             with torch.no_grad():
-                belief = model.belief(noisy(images, noise=noise, seed=own).to(device))
+                belief = model.belief(noisy(images, noise=noise, seed=seed_of_draw).to(device))
             check_belief(belief)
             uncertainty = uncertainty_of(belief, measure, head=model.spec.head)
             predicted = belief.log_odds > 0
             counts = overlap_counts(predicted, masks)
             scored = image_scores(aggregation, uncertainty, belief.probability, areas_in(case))
-            measured = {"dice": float(dice(predicted, masks)), score: float(scored), "noise_seed": own}
+            measured = {"dice": float(dice(predicted, masks)), score: float(scored), "noise_seed": seed_of_draw}
             areas = {"mask_px": int(counts.reference), "predicted_px": int(counts.predicted)}
-            found.append({**about, "draw": draw, "condition": NOISE_CONDITION, "eps": 0.0, **areas, **measured})
+            records.append({**identity, "draw": draw, "condition": NOISE_CONDITION, "eps": 0.0, **areas, **measured})
         if report is not None:
             report(number + 1, len(rows))
-    return pl.DataFrame(found)
+    return pl.DataFrame(records)
 
 
 def digest_of_pixels(images: Tensor) -> str:

@@ -65,8 +65,8 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
     if path.is_dir() and not any(path.iterdir()):
         raise DataError(f"'{path}' is empty; give a folder of images")
     listing = find_cases(path)
-    found = [*listing.cases, *(case_of(image, "unlabelled") for image in listing.unpaired_images)]
-    cases = uniquely_named([case for case in found if case.image.parent == path] or found, listing.root)
+    all_cases = [*listing.cases, *(case_of(image, "unlabelled") for image in listing.unpaired_images)]
+    cases = uniquely_named([case for case in all_cases if case.image.parent == path] or all_cases, listing.root)
     if not cases:
         raise DataError(f"no image in '{path}', only masks; give the folder of the images")
     stems = Counter(case.image.stem for case in cases)
@@ -80,10 +80,11 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
         first, second = [file for file, output in outputs.items() if output == stem][:2]
         raise DataError(f"'{first}' and '{second}' have the same name but for ending or case; rename or delete one")
     masks = [mask for case in listing.cases for mask in case.masks]
-    others = {*(case.image for case in found), *masks, *listing.unpaired_masks, *listing.passed_over}.difference(names)
-    if others and note is not None:
-        shown = first_of(listing.below(sorted(others)))
-        note(f"files not predicted (masks, or in other folders): {len(others):,} ({shown})")
+    images = [case.image for case in all_cases]
+    unused = {*images, *masks, *listing.unpaired_masks, *listing.passed_over}.difference(names)
+    if unused and note is not None:
+        examples = first_of(listing.below(sorted(unused)))
+        note(f"files not predicted (masks, or in other folders): {len(unused):,} ({examples})")
     return names
 
 
@@ -185,17 +186,19 @@ def write_predictions(
     images: list[PredictedImage] = []
     named = files if isinstance(files, Mapping) else {file: file.name for file in files}
     for file, name in named.items():
-        found = predict_one(file, unicode_text(name))
+        prediction = predict_one(file, unicode_text(name))
         if not rows:
             _remove(table)  # not before the model has shown that it can do what is asked
-        _write_png(found.mask, mask_file(folder, Path(name)))
-        _write_png(found.shown, uncertainty_file(folder, Path(name)))
-        if dicom is not None and found.picture.kind == "DICOM":
-            write_prediction(found, file, Path(name).stem, folder, settings, model=model, meaning=dicom)
-        rows.append(found.row)
-        scores.append(found.score)
+        _write_png(prediction.mask, mask_file(folder, Path(name)))
+        _write_png(prediction.shown, uncertainty_file(folder, Path(name)))
+        if dicom is not None and prediction.picture.kind == "DICOM":
+            write_prediction(prediction, file, Path(name).stem, folder, settings, model=model, meaning=dicom)
+        rows.append(prediction.row)
+        scores.append(prediction.score)
         images.append(
-            PredictedImage(image=found.row["image"], file=path_from(folder, file), sha256=found.picture.sha256)
+            PredictedImage(
+                image=prediction.row["image"], file=path_from(folder, file), sha256=prediction.picture.sha256
+            )
         )
         if report is not None:
             report(len(rows))
@@ -209,7 +212,6 @@ def write_predictions(
 
 
 def _about(model: str, settings: ImageSettings, images: list[PredictedImage]) -> PredictionAbout:
-    """Return what made the predictions of some images."""
     return PredictionAbout(
         model=model,
         measure=settings.measure,

@@ -125,8 +125,8 @@ def _at_own_size(pack: Pack, rows: NDArray[np.int64]) -> bool:
 def _natives(pack: Pack, rows: NDArray[np.int64]) -> Iterator[Tensor | None]:
     """Yield reference masks (H, W) at the size of the images, None where there is none: of a pack in memory, say."""
     for start in range(0, len(rows), _READ):
-        some = rows[start : start + _READ].tolist()
-        for mask in [None] * len(some) if pack.folder is None else pack.native_masks(some):
+        places = rows[start : start + _READ].tolist()
+        for mask in [None] * len(places) if pack.folder is None else pack.native_masks(places):
             yield None if mask is None else compact(ignoring(torch.from_numpy(mask), IGNORED))
 
 

@@ -12,7 +12,7 @@ from trustseg.data import Pack, Splits, split_cases
 from trustseg.data.training_record import TrainingRecord
 from trustseg.errors import DataError, unknown_name
 
-__all__ = ["drawn_cases", "is_other_data", "rows_of_split", "splits_of"]
+__all__ = ["draw_cases", "is_other_data", "rows_of_split", "splits_of"]
 
 
 def is_other_data(seen: TrainingRecord | None, pack: Pack, path: object, own: object) -> bool:
@@ -63,18 +63,18 @@ def rows_of_split(
     if not len(rows):
         raise DataError(f"the split '{split}' of this dataset is empty; choose another")
     rows = np.asarray(rows, dtype=np.int64)
-    return rows if count is None or count >= len(rows) else rows[drawn_cases(pack.index[rows], count)]
+    return rows if count is None or count >= len(rows) else rows[draw_cases(pack.index[rows], count)]
 
 
-def drawn_cases(cases: pl.DataFrame, count: int) -> NDArray[np.int64]:
+def draw_cases(cases: pl.DataFrame, count: int) -> NDArray[np.int64]:
     """Return the places of ``count`` cases, spread over as many patients as possible, in rising order."""
-    drawn = cases.select("patient", order=pl.struct("patient", "name").map_elements(_lot, return_dtype=pl.String))
+    drawn = cases.select("patient", order=pl.struct("patient", "name").map_elements(_draw_key, return_dtype=pl.String))
     turn = pl.col("order").rank("ordinal").over("patient")
     places = drawn.with_row_index("place").sort(turn, "order")["place"]
     return np.sort(places.to_numpy()[:count]).astype(np.int64)
 
 
-def _lot(case: dict[str, str]) -> str:
+def _draw_key(case: dict[str, str]) -> str:
     return hashlib.sha256("/".join(case.values()).encode()).hexdigest()
 
 

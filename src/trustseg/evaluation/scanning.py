@@ -74,7 +74,6 @@ def _scan(file: Path, *, dicom: bool) -> _Scan:
 
 
 def _source_notes(sources: Sequence[_Scan]) -> Iterator[str]:
-    """Yield sentences on what the objects of all sources lack."""
     left_out = Counter(keyword for each in sources for keyword in each.left_out or ())
     if left_out:
         names = ", ".join(f"{keyword} ({count:,})" for keyword, count in sorted(left_out.items()))

@@ -12,7 +12,7 @@ from trustseg.beliefs import Belief
 from trustseg.metrics import dice
 from trustseg.randomness import derived_generator
 
-__all__ = ["SQUARE_QUERIES", "MaskingCheck", "Victim", "judged", "not_run"]
+__all__ = ["SQUARE_QUERIES", "MaskingCheck", "Victim", "not_run", "verdict_on"]
 
 SQUARE_QUERIES: Final = 2000
 """Queries of the Square attack per image; a few hundred find next to nothing."""
@@ -39,7 +39,7 @@ class MaskingCheck:
     meaning: str
 
 
-def judged(figure: float, threshold: float, meaning: str) -> MaskingCheck:
+def verdict_on(figure: float, threshold: float, meaning: str) -> MaskingCheck:
     """Return the verdict; a figure that is NaN is suspicious too, as nothing that is honest gives one."""
     return MaskingCheck("", "ok" if figure <= threshold else "suspicious", figure, threshold, meaning)
 

@@ -20,8 +20,8 @@ def bill_of_materials(root: str = "trustseg") -> dict[str, Any]:
     Reference:
         ECMA-424, CycloneDX Bill of Materials, 1.6.
     """
-    found = _closure(root)
-    first, *others = found.values()
+    components = _closure(root)
+    first, *others = components.values()
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",

@@ -68,7 +68,6 @@ def instructions(facts: CardFacts, policies: Sequence[Path] = ()) -> str:
 
 
 def _policy(file: Path) -> str:
-    """Return what a policy does, in a sentence or two."""
     policy = load_any_policy(file)
     score = f"{policy.measure} ({policy.aggregation})".replace("_", " ")
     which = {math.inf: "no image", -math.inf: "every image"}.get(

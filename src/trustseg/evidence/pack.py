@@ -66,34 +66,34 @@ def write_pack(
     }
     for name in WRITTEN.keys() - written.keys():  # of a former pack
         (folder / WRITTEN[name]).unlink(missing_ok=True)
-    short = dict[str, str]()
+    shortfalls = dict[str, str]()
     if reviewed is not None:
         write_json(folder / WRITTEN["review"], reviewed)
         if reviewed["decisions"] < ENOUGH:
-            short["review"] = f"{reviewed['decisions']} of at least {ENOUGH} decisions"
+            shortfalls["review"] = f"{reviewed['decisions']} of at least {ENOUGH} decisions"
     write_json(folder / WRITTEN["sbom"], bill_of_materials())
     write_text(folder / WRITTEN["card"], hugging_face_card(facts))
     write_text(folder / _CHAI, chai_card(facts))
     write_text(folder / WRITTEN["datasheet"], datasheet(run, facts))
-    found = found_in(run, facts)
-    write_text(folder / WRITTEN["instructions"], instructions(facts, found["policy"]))
-    places = {name: (files, run) for name, files in found.items()} | {
+    artefacts = found_in(run, facts)
+    write_text(folder / WRITTEN["instructions"], instructions(facts, artefacts["policy"]))
+    places = {name: (files, run) for name, files in artefacts.items()} | {
         name: (files, folder) for name, files in written.items()
     }
-    entries = [_framework_entry(each, places, short) for each in read_frameworks([*ARTEFACTS, *WRITTEN])]
+    entries = [_framework_entry(each, places, shortfalls) for each in read_frameworks([*ARTEFACTS, *WRITTEN])]
     write_json(folder / _ITEMS, {"model": facts.digest, "version": __version__, "frameworks": entries})
-    kept = sorted({*(WRITTEN[name] for name in written if name not in ("index", "signature")), _CHAI, _ITEMS})
+    documents = sorted({*(WRITTEN[name] for name in written if name not in ("index", "signature")), _CHAI, _ITEMS})
     index = render(
         "index.html.jinja",
         package="trustseg.evidence",
         facts=facts,
         day=datetime.now(UTC).date().isoformat(),
         signed=key is not None,
-        documents=kept,
+        documents=documents,
         frameworks=entries,
     )
     write_text(folder / WRITTEN["index"], index)
-    hashed = sorted({*kept, WRITTEN["index"]} - {WRITTEN["digests"]})
+    hashed = sorted({*documents, WRITTEN["index"]} - {WRITTEN["digests"]})
     lines = [f"{sha256_of(folder / name)}  {name}\n" for name in hashed]  # as ``sha256sum --check`` reads it
     write_text(folder / WRITTEN["digests"], "".join(lines))
     if key is not None:

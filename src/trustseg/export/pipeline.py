@@ -68,15 +68,15 @@ class Pipeline(nn.Module):
         probability, uncertainty = maps[:, :1], maps[:, 1:]
         score = call(AGGREGATIONS, self.about.aggregation, kind="aggregation")(uncertainty, probability)
         probability = at_size(probability, (height, width))
-        found = {
+        outputs = {
             "mask": (probability > 0.5).to(torch.uint8),
             "probability": probability,
             "uncertainty": at_size(uncertainty, (height, width)),
             "score": score,
         }
         if (policy := self.about.policy) is not None:
-            found["review"] = review(score, float(policy["threshold"]))
-        return found
+            outputs["review"] = review(score, float(policy["threshold"]))
+        return outputs
 
     def _levels(self, image: Tensor) -> Tensor:
         """Return whole grey levels 0 to 255 (B, 1 or 3, H, W), as ``trustseg.data.intensity.render`` does."""

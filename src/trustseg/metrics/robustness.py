@@ -53,8 +53,8 @@ def undetected_harm(
     if bool(xp.isnan(scores).any()) or bool(xp.isnan(xp.where(empty, false_positive_fraction, fall)).any()):
         raise ShapeError("a score, a Dice or a false-positive fraction is NaN; mark images without foreground as empty")
     harmed = xp.where(empty, false_positive_fraction >= false_alarm, fall >= drop)
-    unnoticed: Array = harmed & (as_float64(scores) <= threshold) & (threshold > -math.inf)
-    return unnoticed
+    undetected: Array = harmed & (as_float64(scores) <= threshold) & (threshold > -math.inf)
+    return undetected
 
 
 def survivors(eps_holds: Array, eps_breaks: Array, eps: Array) -> tuple[Array, Array]:

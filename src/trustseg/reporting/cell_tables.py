@@ -21,7 +21,7 @@ __all__ = [
     "check_sums",
     "histograms_of",
     "load_training",
-    "named",
+    "with_labels",
 ]
 
 _SUMS: Final = {"patient": pl.String, "bin": pl.Int32, "count": pl.Int64}
@@ -38,7 +38,7 @@ def at(condition: ConditionKey) -> pl.Expr:
 
 def histograms_of(cells: Sequence[FinishedCell], condition: ConditionKey, measure: str) -> pl.DataFrame:
     """Return ``patient, bin, count, wrong, brier, seed`` of some cells; no rows of those that lack the measure."""
-    return _sums(cells, HISTOGRAMS.name, _HISTOGRAM, condition, measure=measure)
+    return _pixel_sums(cells, HISTOGRAMS.name, _HISTOGRAM, condition, measure=measure)
 
 
 def calibration_of(cells: Sequence[FinishedCell], condition: ConditionKey, region: str = "whole") -> pl.DataFrame:
@@ -47,15 +47,15 @@ def calibration_of(cells: Sequence[FinishedCell], condition: ConditionKey, regio
     The region is the ``"whole"`` image, the ``"boundary"`` or the ``"foreground"``; a table without regions holds the
     whole image.
     """
-    return _sums(cells, CALIBRATION.name, _CALIBRATION, condition, region=region)
+    return _pixel_sums(cells, CALIBRATION.name, _CALIBRATION, condition, region=region)
 
 
-def _sums(
+def _pixel_sums(
     cells: Sequence[FinishedCell], name: str, kinds: Mapping[str, Any], condition: ConditionKey, **part: str
 ) -> pl.DataFrame:
     """Return a part of the tables of pixel sums; no rows of cells without tables of pixels."""
 
-    def chosen(path: Path) -> pl.DataFrame:
+    def read_part(path: Path) -> pl.DataFrame:
         table = scan_parquet(path)
         if "region" in part and "region" not in table.collect_schema():
             table = table.with_columns(region=pl.lit("whole"))
@@ -64,7 +64,7 @@ def _sums(
         )
 
     none = pl.DataFrame(schema=kinds)
-    tables = [(cell, read_file(cell.folder / name, chosen) if cell.has_pixels else none) for cell in cells]
+    tables = [(cell, read_file(cell.folder / name, read_part) if cell.has_pixels else none) for cell in cells]
     return pl.concat(table.with_columns(seed=pl.lit(cell.seed)) for cell, table in tables)
 
 
@@ -106,7 +106,7 @@ def _equal(own: object, other: object) -> bool:
     return own == other or (isinstance(other, str) and isinstance(own, int | float))
 
 
-def named(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:
+def with_labels(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:
     """Return the records of a cell, which may not be those of another one, under the names in its ``cell.json``."""
     if "cell" in records.columns and (others := set(records["cell"]) - {cell.id}):
         path = cell.folder / "records.parquet"
@@ -128,11 +128,11 @@ def check_sums(cell: FinishedCell, records: pl.DataFrame) -> list[str]:
 
 def check_patients(cells: Sequence[FinishedCell], records: pl.DataFrame) -> None:
     """Check that all cells say the same of whom an image is: differences between variants are paired by patient."""
-    held = records.select("kind", "image", "patient", "cell").unique(maintain_order=True)
-    theirs = held.group_by("kind", "image", maintain_order=True).agg(pl.col("patient", "cell"))
-    odd = theirs.filter(pl.col("patient").list.n_unique() > 1)
-    if len(odd):
-        image, patients, names = odd.select("image", "patient", "cell").row(0)
+    patients_of_cells = records.select("kind", "image", "patient", "cell").unique(maintain_order=True)
+    by_image = patients_of_cells.group_by("kind", "image", maintain_order=True).agg(pl.col("patient", "cell"))
+    conflicts = by_image.filter(pl.col("patient").list.n_unique() > 1)
+    if len(conflicts):
+        image, patients, names = conflicts.select("image", "patient", "cell").row(0)
         place = next(place for place, patient in enumerate(patients) if patient != patients[0])
         folder = next(cell.folder for cell in cells if cell.id == names[place])
         raise DataError(

@@ -16,7 +16,7 @@ from trustseg.run_files import Description, Done, Failed, Provenance, StudyPlan,
 from trustseg.tables import read_csv
 from trustseg.yaml_files import parse_yaml
 
-__all__ = ["FinishedCell", "Missing", "load_cells", "load_evaluations", "load_settings", "read_file", "section"]
+__all__ = ["FinishedCell", "MissingCell", "load_cells", "load_evaluations", "load_settings", "read_file", "section"]
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class FinishedCell(Description):
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingCell:
     """A cell that is not in the report, and why."""
 
     id: str
@@ -53,15 +53,15 @@ class Missing:
     reason: str
 
 
-def load_cells(folder: Path) -> list[FinishedCell | Missing]:
+def load_cells(folder: Path) -> list[FinishedCell | MissingCell]:
     """Return the cells in the plan of a study, in its order; all cells where there is no plan."""
     plan, cells = folder / "plan.json", folder / "cells"
     names = read_checked(plan, StudyPlan).cells if plan.is_file() else None
     if names is None:
         names = sorted(path.parent.name for path in cells.glob("*/cell.json"))
-    gone = [name for name in names if not (cells / name / "cell.json").is_file()]
-    states = [_load_cell(cells / name) for name in names if name not in gone]
-    return [*states, *(Missing(name, name, "its folder is gone") for name in gone)]
+    absent = [name for name in names if not (cells / name / "cell.json").is_file()]
+    states = [_load_cell(cells / name) for name in names if name not in absent]
+    return [*states, *(MissingCell(name, name, "its folder is gone") for name in absent)]
 
 
 def load_evaluations(folder: Path) -> list[FinishedCell]:
@@ -71,7 +71,7 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
         MissingFileError: if there are none.
     """
     places = [folder] if (folder / "evaluation.json").is_file() else sorted(folder.glob("evaluation-test*"))
-    found = [place for place in places if not _absent(place)]
+    found = [place for place in places if not _missing_tables(place)]
     if not found:
         is_run = (folder / "model" / "model.json").is_file()
         advice = f"run 'trustseg evaluate {folder}'" if is_run else "give the folder of a study, a run or an evaluation"
@@ -83,7 +83,7 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
 
 
 def _load_evaluation(folder: Path) -> FinishedCell:
-    path, described = folder / RECORDS.name, _described(folder)
+    path, described = folder / RECORDS.name, _common_fields(folder)
     for place in (folder, folder.parent):
         _require_unchanged(place)
     records, config = read_records(path), described["settings"]
@@ -125,28 +125,27 @@ def _training_of(log: Path) -> Done:
     return Done(epochs=len(epochs), seconds_training=float(epochs["seconds"].sum()))
 
 
-def _absent(folder: Path) -> list[str]:
+def _missing_tables(folder: Path) -> list[str]:
     """Return the tables that a report needs and a folder lacks; the tables of pixels come together or not at all."""
     of_pixels = [HISTOGRAMS.name, CALIBRATION.name]
     absent = [name for name in (RECORDS.name, *of_pixels) if not (folder / name).is_file()]
     return [] if absent == of_pixels else absent
 
 
-def _load_cell(folder: Path) -> FinishedCell | Missing:
-    facts = read_checked(folder / "cell.json", Description)
-    variant = describe_variant(facts.variant, head=facts.head, selection=facts.selection)
+def _load_cell(folder: Path) -> FinishedCell | MissingCell:
+    description = read_checked(folder / "cell.json", Description)
+    variant = describe_variant(description.variant, head=description.head, selection=description.selection)
     if not (folder / "done.json").is_file():
         failed = folder / "failed.json"
         reason = f"failed: {read_checked(failed, Failed).error}" if failed.is_file() else "not finished"
-        return Missing(facts.id, variant, reason)
-    if absent := _absent(folder):
-        return Missing(facts.id, variant, f"marked as done, but without {', '.join(absent)}")
-    about = facts.model_dump(include=set(Description.model_fields)) | {"variant": variant}
-    return FinishedCell(**about, done=read_checked(folder / "done.json", Done), **_described(folder))
+        return MissingCell(description.id, variant, reason)
+    if absent := _missing_tables(folder):
+        return MissingCell(description.id, variant, f"marked as done, but without {', '.join(absent)}")
+    fields = description.model_dump(include=set(Description.model_fields)) | {"variant": variant}
+    return FinishedCell(**fields, done=read_checked(folder / "done.json", Done), **_common_fields(folder))
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    """Return the folder of a cell, and the settings and the provenance in it."""
+def _common_fields(folder: Path) -> dict[str, Any]:
     settings, provenance = folder / "config.yaml", folder / "provenance.json"
     return {
         "folder": folder,
@@ -157,8 +156,8 @@ def _described(folder: Path) -> dict[str, Any]:
 
 def section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a section of settings, empty where there is none."""
-    found = settings.get(name)
-    return found if isinstance(found, dict) else {}
+    content = settings.get(name)
+    return content if isinstance(content, dict) else {}
 
 
 def load_settings(path: Path) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from trustseg.reporting.labels import words
 from trustseg.reporting.results import Results
 from trustseg.run_files import MaskingCheck, MaskingChecks, checks_file, read_checked
 
-__all__ = ["MARK", "Check", "check_matrix", "failures", "load_checks", "marked", "trust", "unchecked"]
+__all__ = ["MARK", "Check", "check_matrix", "checks_not_run", "failed_checks", "load_checks", "mark_label", "trust"]
 
 MARK = "not trustworthy"
 
@@ -52,7 +52,7 @@ def _names(checks: Sequence[Check], of: str) -> list[str]:
     return list(dict.fromkeys(getattr(check, of) for check in checks))
 
 
-def failures(checks: Sequence[Check]) -> dict[str, str]:
+def failed_checks(checks: Sequence[Check]) -> dict[str, str]:
     """Return for each variant with a suspicious check which those are, in words."""
     found: dict[str, str] = {}
     for variant, made in _by_variant(checks).items():
@@ -92,7 +92,7 @@ def trust(checks: Sequence[Check], variant: str) -> str | None:
     return f"{total - len(left)} of {total} checks passed, not run: {', '.join(map(words, left))}"
 
 
-def unchecked(checks: Sequence[Check]) -> dict[str, str]:
+def checks_not_run(checks: Sequence[Check]) -> dict[str, str]:
     """Return in words, for each variant, which checks were not run and why; none of variants that lack none."""
     found = {}
     for variant, made in _by_variant(checks).items():
@@ -102,7 +102,7 @@ def unchecked(checks: Sequence[Check]) -> dict[str, str]:
     return found
 
 
-def marked(checks: Sequence[Check], variant: str, label: str) -> str:
+def mark_label(checks: Sequence[Check], variant: str, label: str) -> str:
     """Return a label with the mark of a variant that failed a check."""
     return f"{label} ({MARK})" if trust(checks, variant) == MARK else label
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from trustseg.reporting import charts, hypotheses, robustness, score_tables, shifted
-from trustseg.reporting.deferral import Deferrals, deferral_tables, policy_limits, read_deferrals, unnoticed
+from trustseg.reporting.deferral import Deferrals, deferral_tables, policy_limits, read_deferrals, undetected_harm
 from trustseg.reporting.deferral_charts import deferral_charts
-from trustseg.reporting.detection import TAU, finder_table, population_tables, populations_of
+from trustseg.reporting.detection import TAU, failure_detection_table, population_tables, populations_of
 from trustseg.reporting.overview import summary
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
@@ -65,12 +65,12 @@ def build_contents(
     ]
     report(2)
     deferrals, brackets = read_deferrals(data), read_brackets(data.results)
-    tables += [*deferral_tables(data, deferrals), unnoticed(data, deferrals), subgroups(data, deferrals)]
+    tables += [*deferral_tables(data, deferrals), undetected_harm(data, deferrals), subgroups(data, deferrals)]
     drawn += [*deferral_charts(data, deferrals), survival_chart(data, brackets)]
     report(3)
     outcomes = hypotheses.answer_hypotheses(data)
     tau = next((policy.tau for policy in deferrals.all_policies()), TAU)
-    tables += [*population_tables(data), finder_table(data, tau=tau), survival(data, brackets)]
+    tables += [*population_tables(data), failure_detection_table(data, tau=tau), survival(data, brackets)]
     tables += [hypotheses.hypotheses(data, outcomes), hypotheses.dose_response(data)]
     shown = {table.key: table for table in tables if table.rows}
     drawn += [draw(data, shown[key]) for key, draw in _DRAWN_TABLES.items() if key in shown]
@@ -82,9 +82,9 @@ def build_contents(
 def limits(data: ReportData, deferrals: Deferrals) -> list[str]:
     """Return which limits apply to this study, a sentence each, for the first screen."""
     results = data.results
-    found = list(policy_limits(deferrals))
+    sentences = list(policy_limits(deferrals))
     if "beta" in results.heads:
-        found.append(
+        sentences.append(
             "Vacuity and mutual information of these models follow ambiguity and the weight of the KL term as much as "
             "lack of data; they are no measure of what the model has not seen."
         )
@@ -93,7 +93,7 @@ def limits(data: ReportData, deferrals: Deferrals) -> list[str]:
         "images of other populations": populations_of(results),
         f"images without {results.target}": (results.records["mask_px"] == 0).any(),
     }
-    absent = [what for what, is_tested in tested.items() if not is_tested]
-    if absent:
-        found.append(f"Not tested here: {' and '.join(filter(None, (', '.join(absent[:-1]), absent[-1])))}.")
-    return found
+    untested = [what for what, is_tested in tested.items() if not is_tested]
+    if untested:
+        sentences.append(f"Not tested here: {' and '.join(filter(None, (', '.join(untested[:-1]), untested[-1])))}.")
+    return sentences

@@ -11,34 +11,29 @@ import polars as pl
 from trustseg.deferral import HOLDS, Policy, load_policy
 from trustseg.errors import DataError
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.deployed import SCORE, deployed, is_deployed
-from trustseg.reporting.image_scores import (
-    UNDEFINED,
-    means_of,
-    rank_correlation,
-    read_scores,
-    told_apart,
-    values_under,
-)
+from trustseg.reporting.decisions import SCORE, has_policy, with_decisions
+from trustseg.reporting.image_rankings import detection_auroc, rank_correlation, read_scores
+from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
-from trustseg.reporting.report_data import ReportData, tabulated
-from trustseg.reporting.robustness import compared_attacks
+from trustseg.reporting.report_data import ReportData, as_table
+from trustseg.reporting.robustness import attacks_at_one_budget
 from trustseg.reporting.tables import Row, Table
+from trustseg.reporting.value_tables import means_of, values_under
 from trustseg.statistics import FEW_PATIENTS, Interval, bootstrap_mean
 from trustseg.study.deferral import intervals_of
 
 __all__ = [
     "Deferrals",
-    "aim",
     "deferral_tables",
+    "describe_aim",
     "describe_deferral",
+    "describe_observed",
     "headline_conditions",
     "kept_failures",
-    "kept_promise",
-    "observe",
+    "observed_share",
     "policy_limits",
     "read_deferrals",
-    "unnoticed",
+    "undetected_harm",
 ]
 
 _SCORES: Final = ("review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
@@ -57,9 +52,9 @@ class Deferrals:
 
     Attributes:
         policies: variant -> the policy of each of its runs, by the name of the run.
-        decided: variant -> the records of these runs as ``deployed``.
+        decided: variant -> the records of these runs with what they decide, see ``with_decisions``.
         scores: (variant, condition) -> score -> interval; all decisions of a variant's runs count alike.
-        observed: (variant, condition) -> the share that the policy bounds, see ``observe``.
+        observed: (variant, condition) -> the share that the policy bounds, see ``observed_share``.
     """
 
     policies: Mapping[str, Mapping[str, Policy]]
@@ -94,11 +89,11 @@ def read_deferrals(data: ReportData) -> Deferrals:
     policies: dict[str, dict[str, Policy]] = {}
     parts: dict[str, list[pl.DataFrame]] = {}
     scores, observed = {}, {}
-    for cell in filter(is_deployed, data.results.cells):
+    for cell in filter(has_policy, data.results.cells):
         file, records = cell.folder / "policy.json", data.results.records.filter(pl.col("cell") == cell.id)
         policy = policies.setdefault(cell.variant, {})[cell.id] = load_policy(file)
         try:
-            parts.setdefault(cell.variant, []).append(deployed(records, policy))
+            parts.setdefault(cell.variant, []).append(with_decisions(records, policy))
         except DataError as error:
             raise DataError(f"'{file}' does not fit the records of its run: {error}") from error
     decided = {variant: pl.concat(frames) for variant, frames in parts.items()}
@@ -107,7 +102,7 @@ def read_deferrals(data: ReportData) -> Deferrals:
         for (condition, eps), rows in frame.group_by("condition", "eps", maintain_order=True):
             key = (str(condition), float(str(eps)))
             scores[variant, key] = intervals_of(rows, tau=policy.tau, draws=data.draws)
-            observed[variant, key] = observe(policy, rows, draws=data.draws)
+            observed[variant, key] = observed_share(policy, rows, draws=data.draws)
     return Deferrals(policies, decided, scores, observed)
 
 
@@ -117,7 +112,7 @@ def headline_conditions(data: ReportData) -> list[ConditionKey]:
     return [CLEAN, *((name, min(rungs, key=lambda eps: abs(eps - data.eps))) for name, rungs in attacks)]
 
 
-def aim(target: str, at_most: float, *, name: str = "foreground") -> str:
+def describe_aim(target: str, at_most: float, *, name: str = "foreground") -> str:
     """Return what a policy bounds, in words; the name is that of what the masks mark.
 
     Example:
@@ -150,15 +145,15 @@ def deferral_tables(data: ReportData, deferrals: Deferrals) -> tuple[Table, ...]
         }
         for (variant, condition), found in deferrals.scores.items()
     }
-    usual = [place for place in product(deferrals.policies, headline_conditions(data)) if place in achieved]
+    headline = [key for key in product(deferrals.policies, headline_conditions(data)) if key in achieved]
     return (
         data.table("deferral_policies", policies),
-        data.table("deferral", [achieved[place] for place in usual]),
+        data.table("deferral", [achieved[key] for key in headline]),
         data.table("deferral_all", achieved.values()),
     )
 
 
-def observe(policy: Policy, decided: pl.DataFrame, *, draws: int) -> Interval:
+def observed_share(policy: Policy, decided: pl.DataFrame, *, draws: int) -> Interval:
     """Return the share that a policy bounds, as it came out on the records of one condition, over patients.
 
     The unit is a patient of a run, as in ``fit_policy``: the mean share of their images that are sent to a human; or,
@@ -178,7 +173,7 @@ def kept_failures(tau: float) -> pl.Expr:
     return (pl.col("dice") < tau).fill_null(False) & ~pl.col("review")
 
 
-def kept_promise(at_most: float, observed: Interval) -> str:
+def describe_observed(at_most: float, observed: Interval) -> str:
     """Return in words whether the observed share keeps what was promised."""
     if math.isnan(observed.value):
         return "not observed"
@@ -187,25 +182,25 @@ def kept_promise(at_most: float, observed: Interval) -> str:
     return "above the promise" if observed.low > at_most else "above the promise, which the interval includes"
 
 
-@tabulated
-def unnoticed(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
+@as_table
+def undetected_harm(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
     """Yield undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
     for variant, decided in deferrals.decided.items():
-        held = [CLEAN, *data.evaluated(variant, compared_attacks(data))]
-        seen = replace(data.results, records=decided)
+        conditions = [CLEAN, *data.evaluated_conditions(variant, attacks_at_one_budget(data))]
+        results = replace(data.results, records=decided)
         harm, reviewed, scores = (
-            values_under(seen, variant, held, pl.col(name)) for name in ("unnoticed", "review", SCORE)
+            values_under(decided, variant, conditions, pl.col(name)) for name in ("undetected_harm", "review", SCORE)
         )
         harms, rates = (means_of(table, draws=data.draws) for table in (harm, reviewed))
-        for column, condition in enumerate(held if len(held) > 1 else ()):
+        for column, condition in enumerate(conditions if len(conditions) > 1 else ()):
             before, after = scores.values[:, 0], scores.values[:, column]
             yield {
                 "variant": variant,
                 "condition": describe_condition(condition),
                 "undetected": harms[column] if column else None,
                 "deferral": rates[column],
-                "correlation": rank_correlation(read_scores(seen, variant, condition, SCORE), draws=data.draws),
-                "detection": told_apart(before, after, scores.patients, draws=data.draws) if column else None,
+                "correlation": rank_correlation(read_scores(results, variant, condition, SCORE), draws=data.draws),
+                "detection": detection_auroc(before, after, scores.patients, draws=data.draws) if column else None,
                 "trust": data.trust(variant, condition),
             }
 
@@ -217,15 +212,15 @@ def describe_deferral(data: ReportData, deferrals: Deferrals) -> list[str]:
         shares = (deferrals.score(variant, condition, name).value for name in ("review_rate", "undetected_failures"))
         return "{:.0f} % sent to a human, {:.0f} % kept and failed".format(*(100 * share for share in shares))
 
-    found = []
+    sentences = []
     for variant in deferrals.policies:
-        attacked = [each for each in headline_conditions(data)[1:] if (variant, each) in deferrals.scores]
-        failed = {each: deferrals.score(variant, each, "undetected_failures").value for each in attacked}
+        attacks = [condition for condition in headline_conditions(data)[1:] if (variant, condition) in deferrals.scores]
+        failed = {condition: deferrals.score(variant, condition, "undetected_failures").value for condition in attacks}
         text = f"{variant}: clean, {passed(variant, CLEAN)}"
-        if worst := max(failed, key=lambda each: failed[each], default=None):
+        if worst := max(failed, key=lambda condition: failed[condition], default=None):
             text += f"; under {describe_condition(worst)}, {passed(variant, worst)}"
-        found.append(f"{text}.")
-    return found
+        sentences.append(f"{text}.")
+    return sentences
 
 
 def policy_limits(deferrals: Deferrals) -> Iterator[str]:

@@ -11,16 +11,17 @@ import polars as pl
 
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.charts import head_curve, head_panels, mean_risk_coverage, risk_panels
-from trustseg.reporting.deferral import Deferrals, aim, headline_conditions
-from trustseg.reporting.image_scores import numbers, read_scores
+from trustseg.reporting.deferral import Deferrals, describe_aim, headline_conditions
+from trustseg.reporting.image_rankings import read_scores
 from trustseg.reporting.labels import ConditionKey, attack_entries, budget, describe_attack, describe_condition, is_l2
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, chart
+from trustseg.reporting.series import Chart, Line, Panel, Style, chart
 from trustseg.reporting.shifted import severities_of
+from trustseg.tables import floats_of
 
 __all__ = ["deferral_charts"]
 
-_TARGET: Final = Look("#1f2933", "dot", "circle")
+_TARGET: Final = Style("#1f2933", "dot", "circle")
 _MOST_SHIFTS: Final = 8
 _MOST_ATTACKS: Final = 3  # in a row of a page; the others are in the table
 
@@ -54,9 +55,9 @@ def under_attack(data: ReportData, deferrals: Deferrals) -> Chart:
     def ladder(variant: str, attack: str, score: str) -> Line | None:
         if variant not in deferrals.policies:
             return None
-        held = [each for each in data.curve(attack) if (variant, each) in deferrals.scores]
-        intervals = [deferrals.score(variant, condition, score) for condition in held]
-        return head_curve(data, variant, [budget((attack, eps)) for _, eps in held], intervals)
+        conditions = [each for each in data.curve(attack) if (variant, each) in deferrals.scores]
+        intervals = [deferrals.score(variant, condition, score) for condition in conditions]
+        return head_curve(data, variant, [budget((attack, eps)) for _, eps in conditions], intervals)
 
     panels = []
     for score in ("review_rate", failures, "residual_risk"):
@@ -67,7 +68,7 @@ def under_attack(data: ReportData, deferrals: Deferrals) -> Chart:
             row += head_panels(data, of_attack, *labels, before=f"{describe_attack(attack)}, ", heads=[head])
         is_bounded = len(targets) == 1 and _BOUNDED[targets[0][0]] == score
         panels += _with_target(row, targets[0][1] if is_bounded else None)
-    aims = "; ".join(aim(*target, name=name) for target in targets)
+    aims = "; ".join(describe_aim(*target, name=name) for target in targets)
     return chart("deferral", panels, max(2, len(attacks)), aims=aims)
 
 
@@ -90,19 +91,19 @@ def operating_points(data: ReportData, deferrals: Deferrals, conditions: Sequenc
     for condition in conditions:
         lines = drawn.setdefault(describe_condition(condition), [])
         for variant in deferrals.policies:
-            look = data.looks[variant]
+            style = data.styles[variant]
             scores = read_scores(data.results, variant, condition, deferrals.first_policy(variant).column)
             if not scores.images:
                 continue
             coverage, risk = mean_risk_coverage(scores)
-            lines.append(Line(variant, coverage.tolist(), risk.tolist(), look))
+            lines.append(Line(variant, coverage.tolist(), risk.tolist(), style))
             rows = deferrals.decided[variant].filter(at(condition), pl.col("mask_px") > 0)
             kept = rows.filter(~pl.col("review"))
-            error = float(np.mean(1 - numbers(kept, "dice"))) if len(kept) else float("nan")
+            error = float(np.mean(1 - floats_of(kept, "dice"))) if len(kept) else float("nan")
             if np.isfinite(error):
                 share = len(kept) / len(rows)
                 mode, texts = "lines+markers", [f"the policy keeps {100 * share:.0f} %"]
-                lines.append(Line(f"{variant}: policy", [share], [error], look, mode=mode, texts=texts, label=variant))
+                lines.append(Line(f"{variant}: policy", [share], [error], style, mode=mode, texts=texts, label=variant))
     return risk_panels(drawn, 1.03)
 
 

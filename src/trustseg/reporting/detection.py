@@ -11,27 +11,21 @@ from scipy import sparse
 
 from trustseg import metrics
 from trustseg.deferral.ranking import auroc_of_failures, by_blocks, normalised_aurc
-from trustseg.reporting.image_scores import (
-    Floats,
-    ImageScores,
-    RankingScore,
-    numbers,
-    patients_of,
-    ranking_of,
-    read_scores,
-)
+from trustseg.reporting.image_rankings import ImageScores, RankingScore, ranking_of, read_scores
+from trustseg.reporting.image_scores import Floats, patients_of
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval, bootstrap_contrast, bootstrap_mean, spearman
+from trustseg.tables import floats_of
 
-__all__ = ["TAU", "finder_table", "population_tables", "populations_of", "same_orders"]
+__all__ = ["TAU", "failure_detection_table", "population_tables", "populations_of", "same_orders"]
 
 TAU: Final = 0.5  # the Dice below which a segmentation has failed, where no policy says otherwise
 
 
-def finder_table(data: ReportData, *, tau: float = TAU) -> Table:
+def failure_detection_table(data: ReportData, *, tau: float = TAU) -> Table:
     """Return how well every image score of every variant finds bad segmentations, in rising order of AURC.
 
     A Dice below tau is a failure. ``naurc`` is 0 for an oracle and 1 for a random order; ``size`` is Spearman's
@@ -55,7 +49,7 @@ def finder_table(data: ReportData, *, tau: float = TAU) -> Table:
 
 def same_orders(data: ReportData) -> list[str]:
     """Return a sentence for each group of image scores that put the clean images of some variants in one order."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    variants_by_group: dict[tuple[str, ...], list[str]] = {}
     for variant in data.results.variants:
         groups: dict[bytes, list[str]] = {}
         for column, scores in _clean_scores(data.results, variant, least=3).items():
@@ -63,16 +57,15 @@ def same_orders(data: ReportData) -> list[str]:
             groups.setdefault(b"".join(row.tobytes() for row in ranks), []).append(words(column))
         for group in groups.values():
             if len(group) > 1:
-                found.setdefault(tuple(group), []).append(variant)
-    return [
-        f"{'every variant' if len(who) == len(data.results.variants) else ', '.join(who)}: {', '.join(group[:-1])} and "
-        f"{group[-1]} put the images in the same order."
-        for group, who in found.items()
-    ]
+                variants_by_group.setdefault(tuple(group), []).append(variant)
+    sentences = []
+    for (*first, last), variants in variants_by_group.items():
+        who = "every variant" if len(variants) == len(data.results.variants) else ", ".join(variants)
+        sentences.append(f"{who}: {', '.join(first)} and {last} put the images in the same order.")
+    return sentences
 
 
 def _clean_scores(results: Results, variant: str, *, least: int) -> dict[str, ImageScores]:
-    """Return every image score of a variant on the clean images, if there are enough."""
     found = {column: read_scores(results, variant, CLEAN, column) for column in results.score_columns(variant)}
     return {column: scores for column, scores in found.items() if len(scores.images) >= least}
 
@@ -81,7 +74,7 @@ def _size_correlation(results: Results, variant: str, column: str) -> float:
     """Return the mean over seeds of Spearman's correlation with the predicted area, over all clean test images."""
     rows = results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
     found = [
-        spearman(numbers(frame, column), frame["predicted_px"].to_numpy())
+        spearman(floats_of(frame, column), frame["predicted_px"].to_numpy())
         for _, frame in rows.group_by("seed", maintain_order=True)
     ]
     return float(np.mean(found)) if found else float("nan")
@@ -99,41 +92,41 @@ def population_tables(data: ReportData) -> tuple[Table, ...]:
     The patients of the test images and of a population are drawn apart.
     """
     areas: list[Row] = []
-    every: list[Row] = []
-    usual: list[Row] = []
+    all_scores: list[Row] = []
+    headline_scores: list[Row] = []
     for name, variant in product(populations_of(data.results), data.results.variants):
         rows = data.results.populations.filter(pl.col("condition") == name)
-        mine = rows.filter(pl.col("variant") == variant)
-        if mine.is_empty():
+        own_rows = rows.filter(pl.col("variant") == variant)
+        if own_rows.is_empty():
             continue
-        population, patients = words(name), patients_of(mine)
-        claimed, pixels = numbers(mine, "predicted_px"), mine["pixels"].to_numpy()
-        area = bootstrap_mean(claimed / pixels, patients, draws=data.draws)
+        population, patients = words(name), patients_of(own_rows)
+        predicted, pixels = floats_of(own_rows, "predicted_px"), own_rows["pixels"].to_numpy()
+        area = bootstrap_mean(predicted / pixels, patients, draws=data.draws)
         areas.append(
             {
                 "population": population,
                 "images": rows["image"].n_unique(),
                 "patients": area.patients,
                 "variant": variant,
-                "touched": bootstrap_mean((claimed > 0).astype(np.float64), patients, draws=data.draws),
+                "touched": bootstrap_mean((predicted > 0).astype(np.float64), patients, draws=data.draws),
                 "area": replace(area, value=100 * area.value, low=100 * area.low, high=100 * area.high),
             }
         )
         for column in data.results.score_columns(variant):
-            if found := _detection(data.results, mine, variant, column):
-                every.append({"population": population, "variant": variant, "score": words(column), **found})
-                usual += every[-1:] if column in data.all_columns[variant].values() else []
-    tables = {"population_area": areas, "populations": usual, "populations_all": every}
+            if found := _detection(data.results, own_rows, variant, column):
+                all_scores.append({"population": population, "variant": variant, "score": words(column), **found})
+                headline_scores += all_scores[-1:] if column in data.all_columns[variant].values() else []
+    tables = {"population_area": areas, "populations": headline_scores, "populations_all": all_scores}
     return tuple(data.table(key, rows) for key, rows in tables.items())
 
 
-def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: str) -> dict[str, Interval]:
+def _detection(results: Results, population: pl.DataFrame, variant: str, column: str) -> dict[str, Interval]:
     """Return how well a score tells images from the clean test images; those of the runs of a variant are averaged."""
     clean = results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
-    known, other = (frame.drop_nulls(column).filter(pl.col(column).is_finite()) for frame in (clean, elsewhere))
-    if not len(known) or not len(other):
+    clean, population = (frame.drop_nulls(column).filter(pl.col(column).is_finite()) for frame in (clean, population))
+    if not len(clean) or not len(population):
         return {}
-    parts = [_blocks(known, other, column, run) for run in sorted(set(known["cell"]) & set(other["cell"]))]
+    parts = [_blocks(clean, population, column, run) for run in sorted(set(clean["cell"]) & set(population["cell"]))]
 
     def statistic_of(score: RankingScore) -> Callable[[Floats, Floats], Floats]:
         def statistic(times: Floats, other_times: Floats) -> Floats:
@@ -143,7 +136,7 @@ def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: 
 
         return statistic
 
-    patients = patients_of(known), patients_of(other)
+    patients = patients_of(clean), patients_of(population)
     return {
         name: bootstrap_contrast(statistic_of(metric), *patients, draws=results.draws)
         for name, metric in metrics.metrics_of("detection").items()

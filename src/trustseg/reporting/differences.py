@@ -16,27 +16,21 @@ from trustseg.entries import Entry
 from trustseg.records import metric_column
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.cells import FinishedCell
-from trustseg.reporting.deployed import deployed, is_deployed, policy_by
-from trustseg.reporting.image_scores import Floats, numbers, patients_of, rows_of
+from trustseg.reporting.decisions import has_policy, policy_reading, with_decisions
+from trustseg.reporting.image_scores import Floats, patients_of, rows_of
 from trustseg.reporting.labels import ConditionKey, describe_condition, describe_metric, metric_of
 from trustseg.reporting.pixel_scores import pixel_table
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column
 from trustseg.statistics import Comparison, Interval, compare_drawn, compare_images, draw_patients
 from trustseg.study.grid import REPETITIONS
+from trustseg.tables import floats_of
 
 if TYPE_CHECKING:
     from trustseg.metrics.entries import Kind, MetricFacts
     from trustseg.reporting.report_data import ReportData
 
-__all__ = [
-    "Difference",
-    "Side",
-    "compare_values",
-    "differences_of",
-    "paired_difference",
-    "pairs",
-]
+__all__ = ["Difference", "Side", "compare_values", "differences_of", "paired_difference", "pairs"]
 
 Metric: TypeAlias = "Entry[Any, MetricFacts]"
 Verdict = Literal[
@@ -133,7 +127,7 @@ def pairs(results: Results) -> dict[tuple[str, str], int]:
     are left out: what training changed is told by single models.
     """
     cells = [results.cells_of(variant)[0] for variant in results.variants if not results.is_mixture(variant)]
-    baselines = results.wording.baselines
+    baselines = results.report_settings.baselines
     found: dict[tuple[str, str], int] = {}
     for (cell, other), (rank, settings) in product(product(cells, cells), enumerate(baselines)):
         ignored = (*settings, *(["adversarial."] if settings.get("adversarial.selection") == "none" else []))
@@ -159,7 +153,7 @@ def _same(cell: FinishedCell, other: FinishedCell, ignored: tuple[str, ...]) -> 
 
 def differences_of(data: "ReportData") -> Iterator[Difference]:
     """Yield the differences of every pair under every condition of the headline that both were measured under."""
-    results, margin = data.results, data.results.wording.margin
+    results, margin = data.results, data.results.report_settings.margin
     for ((variant, baseline), rank), condition in product(pairs(results).items(), data.conditions):
         if not {(variant, condition), (baseline, condition)} <= data.measured:
             continue
@@ -167,7 +161,7 @@ def differences_of(data: "ReportData") -> Iterator[Difference]:
         sides = Side(variant, measure, column), Side(baseline, measure, column)
         # Scores of different measures are different questions: they are not subtracted.
         kinds: list[Kind] = ["image"]
-        if condition in data.compared:
+        if condition in data.clean_and_attacked:
             shares = column and column == data.columns.get(baseline)
             kinds += [*(("pixel_ranking", "image_ranking") if shares else ()), "calibration"]
         for metric in metrics.metrics_of(*kinds, least="compared"):
@@ -181,14 +175,14 @@ def paired_difference(results: Results, first: Side, second: Side, condition: Co
     The score is a metric, maybe with options. Without a seed and an image that both have, its interval is undefined.
     """
     _, entry = metric_of(score) or ("", None)
-    if entry and entry.facts.kind in _OF_TEST_SETS:
-        return _OF_TEST_SETS[entry.facts.kind](results, first, second, condition, entry)
+    if entry and entry.facts.kind in _COMPARISONS:
+        return _COMPARISONS[entry.facts.kind](results, first, second, condition, entry)
     value = pl.col(metric_column(score))
     frames = [rows_of(results, side.variant, condition).with_columns(value=value) for side in (first, second)]
     return compare_values(*frames, draws=results.draws)
 
 
-def _unnoticed(results: Results, first: Side, second: Side, condition: ConditionKey, _: Metric) -> Comparison:
+def _undetected_harm(results: Results, first: Side, second: Side, condition: ConditionKey, _: Metric) -> Comparison:
     """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
 
     Each run decides by its own policy, fitted on its validation images; a run without one is left out.
@@ -197,12 +191,12 @@ def _unnoticed(results: Results, first: Side, second: Side, condition: Condition
     sides = []
     for side in (first, second):
         frames = []
-        for cell in filter(is_deployed, results.cells_of(side.variant)):
-            policy = policy_by(cell, measure=side.measure, column=side.column)
+        for cell in filter(has_policy, results.cells_of(side.variant)):
+            policy = policy_reading(cell, measure=side.measure, column=side.column)
             own = results.records.filter(pl.col("cell") == cell.id, here | (pl.col("kind") == "clean"))
             if len(own):
-                decided = deployed(own, policy).filter(here)
-                frames.append(decided.with_columns(value=pl.col("unnoticed").cast(pl.Float64)))
+                decided = with_decisions(own, policy).filter(here)
+                frames.append(decided.with_columns(value=pl.col("undetected_harm").cast(pl.Float64)))
         sides.append(pl.concat(frames, how="diagonal_relaxed") if frames else none)
     return compare_values(*sides, draws=results.draws)
 
@@ -225,7 +219,6 @@ def _patients(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _image_ranking(results: Results, first: Side, second: Side, condition: ConditionKey, metric: Metric) -> Comparison:
-    """Compare a score of how uncertainty ranks images with foreground by 1 - Dice."""
     kept = [
         rows_of(results, side.variant, condition)
         .filter(pl.col("dice").is_not_null(), ~pl.col("dice").is_nan())
@@ -240,28 +233,29 @@ def _image_ranking(results: Results, first: Side, second: Side, condition: Condi
     columns = []
     for _, rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
         drawn = weights_of(patients_of(rows))
-        one, other = (score(drawn, numbers(rows, f"risk{end}"), numbers(rows, f"u{end}")) for end in ("", "_second"))
-        columns.append(one - other)
-    return _compared(columns, patients)
+        left, right = (
+            score(drawn, floats_of(rows, f"risk{end}"), floats_of(rows, f"u{end}")) for end in ("", "_second")
+        )
+        columns.append(left - right)
+    return _comparison(columns, patients)
 
 
-def _of_pixels(results: Results, first: Side, second: Side, condition: ConditionKey, metric: Metric) -> Comparison:
-    """Compare a score of pixels, seeds apart, on the patients that both sides have."""
+def _pixel_score(results: Results, first: Side, second: Side, condition: ConditionKey, metric: Metric) -> Comparison:
     seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
     columns: list[Floats] = []
     shared: list[str] = []
     for seed in sorted(seeds[0] & seeds[1]):
         only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
         tables = [pixel_table(only, side.variant, condition, metric, measure=side.measure) for side in (first, second)]
-        held = sorted(set(tables[0].patients) & set(tables[1].patients))
-        if not held or (shared and held != shared):  # seeds that tested other patients are not comparable
+        patients = sorted(set(tables[0].patients) & set(tables[1].patients))
+        if not patients or (shared and patients != shared):  # seeds that tested other patients are not comparable
             continue
-        shared = held
-        drawn = _weights(held, results.draws)(held)
-        places = ([table.patients.index(name) for name in held] for table in tables)
-        one, other = (table.statistic(drawn @ table.table[place]) for table, place in zip(tables, places, strict=True))
-        columns.append(one - other)
-    return _compared(columns, shared)
+        shared = patients
+        drawn = _weights(patients, results.draws)(patients)
+        places = ([table.patients.index(name) for name in patients] for table in tables)
+        left, right = (table.statistic(drawn @ table.table[place]) for table, place in zip(tables, places, strict=True))
+        columns.append(left - right)
+    return _comparison(columns, shared)
 
 
 def _weights(patients: ArrayLike, draws: int) -> Callable[[ArrayLike], Floats]:
@@ -271,7 +265,7 @@ def _weights(patients: ArrayLike, draws: int) -> Callable[[ArrayLike], Floats]:
     return lambda chosen: weights[:, np.searchsorted(names, np.char.lower(np.asarray(chosen)))]
 
 
-def _compared(columns: Sequence[Floats], patients: ArrayLike) -> Comparison:
+def _comparison(columns: Sequence[Floats], patients: ArrayLike) -> Comparison:
     """Return the comparison of differences (1 + D,) of each seed: on all patients, and in each draw."""
     if not len(columns):
         return _undefined()
@@ -283,9 +277,9 @@ def _undefined() -> Comparison:
     return compare_drawn([math.nan], [[math.nan]], ["none"], seed=0)
 
 
-_OF_TEST_SETS: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey, Metric], Comparison]]] = {
-    "pixel_ranking": _of_pixels,
-    "calibration": _of_pixels,
+_COMPARISONS: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey, Metric], Comparison]]] = {
+    "pixel_ranking": _pixel_score,
+    "calibration": _pixel_score,
     "image_ranking": _image_ranking,
-    "decision": _unnoticed,
+    "decision": _undetected_harm,
 }

@@ -86,8 +86,7 @@ def _plotly(chart: Chart, panel: Panel) -> go.Figure:
 
 
 def _traces(line: Line, label: str, *, horizontal: bool) -> list[go.Scatter]:
-    """Return the band, if there is one, and the line."""
-    look, has_interval = line.look, len(line.low) > 0
+    style, has_interval = line.style, len(line.low) > 0
     spans = [f" [{low:.3f}, {high:.3f}]" for low, high in zip(line.low, line.high, strict=True)] or [""] * len(line.x)
     notes = [f"<br>{escape(text)}" for text in line.texts] or [""] * len(line.x)
     texts = [f"{span}{note}" for span, note in zip(spans, notes, strict=True)]
@@ -97,7 +96,7 @@ def _traces(line: Line, label: str, *, horizontal: bool) -> list[go.Scatter]:
     if horizontal and has_interval:
         plus = [high - x for high, x in zip(line.high, line.x, strict=True)]
         minus = [x - low for low, x in zip(line.low, line.x, strict=True)]
-        bars["error_x"] = {"array": plus, "arrayminus": minus, "thickness": 2.5, "width": 0, "color": look.colour}
+        bars["error_x"] = {"array": plus, "arrayminus": minus, "thickness": 2.5, "width": 0, "color": style.colour}
     cloud = line.mode == "markers" and not horizontal and len(line.x) > 1
     size = 6 if cloud else 11 if horizontal and not line.label else 9 if line.mode == "markers" else 7
     scatter = go.Scatter(
@@ -105,8 +104,8 @@ def _traces(line: Line, label: str, *, horizontal: bool) -> list[go.Scatter]:
         y=_short(line.y),
         mode=line.mode,
         name=escape(line.entry),
-        line={"color": look.colour, "dash": look.dash, "width": 2.2},
-        marker={"color": look.colour, "symbol": look.symbol, "size": size, "opacity": 0.65 if cloud else 1},
+        line={"color": style.colour, "dash": style.dash, "width": 2.2},
+        marker={"color": style.colour, "symbol": style.symbol, "size": size, "opacity": 0.65 if cloud else 1},
         cliponaxis=False,
         hovertemplate=hover,
         **bars,
@@ -115,7 +114,7 @@ def _traces(line: Line, label: str, *, horizontal: bool) -> list[go.Scatter]:
 
 
 def _band(line: Line) -> go.Scatter:
-    red, green, blue = (int(line.look.colour[place : place + 2], 16) for place in (1, 3, 5))
+    red, green, blue = (int(line.style.colour[place : place + 2], 16) for place in (1, 3, 5))
     return go.Scatter(
         x=_short([*line.x, *reversed(line.x)]),
         y=_short([*line.low, *reversed(line.high)]),
@@ -204,7 +203,7 @@ def _draw(chart: Chart) -> Figure:
 
 
 def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
-    colour, marker = line.look.colour, SYMBOLS[line.look.symbol][0]
+    colour, marker = line.style.colour, SYMBOLS[line.style.symbol][0]
     if horizontal:
         if len(line.low):
             axis.hlines(line.y, line.low, line.high, color=colour, linewidth=2)
@@ -213,7 +212,7 @@ def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
         axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.09, linewidth=0)
     if line.mode == "markers" and len(line.x) > 1:
         return axis.plot(line.x, line.y, marker, color=colour, markersize=3, alpha=0.65, markeredgewidth=0)[0]
-    style, shown = DASHES[line.look.dash][0], marker if "markers" in line.mode else ""
+    style, shown = DASHES[line.style.dash][0], marker if "markers" in line.mode else ""
     size = 4 if len(line.x) > 1 else 7
     return axis.plot(line.x, line.y, linestyle=style, marker=shown, color=colour, markersize=size, linewidth=1.6)[0]
 

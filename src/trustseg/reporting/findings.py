@@ -10,8 +10,8 @@ import polars as pl
 from trustseg.entries import name_in
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.cells import FinishedCell, section
-from trustseg.reporting.checks import MARK, failures
-from trustseg.reporting.deferral import Deferrals, aim, headline_conditions, kept_failures, kept_promise
+from trustseg.reporting.checks import MARK, failed_checks
+from trustseg.reporting.deferral import Deferrals, describe_aim, describe_observed, headline_conditions, kept_failures
 from trustseg.reporting.differences import compare_values
 from trustseg.reporting.labels import (
     CLEAN,
@@ -22,7 +22,7 @@ from trustseg.reporting.labels import (
     describe_eps,
     is_l2,
 )
-from trustseg.reporting.overview import covered
+from trustseg.reporting.overview import interval_scope
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import is_generated
 from trustseg.statistics import FEW_PATIENTS, Interval
@@ -42,12 +42,21 @@ _COLLAPSE: Final = 0.15
 
 def find_caveats(data: ReportData) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
-    checks = (_runs, _identical, _few, _sources, _rises, _one_step, _overfitted, _budget)
+    checks = (
+        _missing_runs,
+        _identical,
+        _small_samples,
+        _other_sources,
+        _rising_dice,
+        _weak_pgd,
+        _overfitting,
+        _budgets,
+    )
     return [*(sentence for check in checks for sentence in check(data)), *data.results.notes]
 
 
-def _runs(data: ReportData) -> Iterator[str]:
-    for variant, reason in failures(data.checks).items():
+def _missing_runs(data: ReportData) -> Iterator[str]:
+    for variant, reason in failed_checks(data.checks).items():
         yield f"{variant}: every robustness number is {MARK}; checks that failed: {reason}."
     if missing := len(data.results.missing):
         total = missing + len(data.results.cells)
@@ -64,7 +73,7 @@ def _identical(data: ReportData) -> Iterator[str]:
             )
 
 
-def _few(data: ReportData) -> Iterator[str]:
+def _small_samples(data: ReportData) -> Iterator[str]:
     results = data.results
     patients = results.records["patient"].n_unique()
     if patients < FEW_PATIENTS:
@@ -82,7 +91,7 @@ def _few(data: ReportData) -> Iterator[str]:
         yield f"Fewer than {FEW_TRAININGS} seeds for {who}: how much trainings differ is hardly known, or not at all."
 
 
-def _sources(data: ReportData) -> Iterator[str]:
+def _other_sources(data: ReportData) -> Iterator[str]:
     images = data.results.records.group_by("variant").agg(pl.col("image").unique().sort())["image"]
     if len({tuple(names) for names in images}) > 1:
         yield "The variants were not tested on the same images; compare them by the paired differences only."
@@ -95,10 +104,10 @@ def _sources(data: ReportData) -> Iterator[str]:
         yield "Some runs used code with changes that were not committed; they cannot be repeated from the commit alone."
 
 
-def _rises(data: ReportData) -> Iterator[str]:
+def _rising_dice(data: ReportData) -> Iterator[str]:
     for variant in data.results.variants:
         for attack in data.attacks:
-            for smaller, larger in pairwise(data.evaluated(variant, data.curve(attack))):
+            for smaller, larger in pairwise(data.evaluated_conditions(variant, data.curve(attack))):
                 before, after = (data.score(variant, condition, "dice").value for condition in (smaller, larger))
                 if after > before + _RISE:
                     yield (
@@ -107,7 +116,7 @@ def _rises(data: ReportData) -> Iterator[str]:
                     )
 
 
-def _one_step(data: ReportData) -> Iterator[str]:
+def _weak_pgd(data: ReportData) -> Iterator[str]:
     """Compare FGSM with PGD, which shows masked gradients and catastrophic overfitting."""
     usual: dict[tuple[str, float], float] = {}  # head and budget -> gap without adversarial training
     pairs = {variant: _fgsm_and_pgd(data, variant) for variant in data.results.variants}
@@ -135,24 +144,22 @@ def _one_step(data: ReportData) -> Iterator[str]:
 
 
 def _fgsm_and_pgd(data: ReportData, variant: str) -> dict[float, tuple[float, float]]:
-    """Return budget -> Dice under FGSM and under PGD, where a variant was measured under both."""
     found = {}
     for eps in data.attacks.get("pgd", ()):
-        held = data.evaluated(variant, [("fgsm", eps), ("pgd", eps)])
-        if len(held) == 2:
-            single, iterated = (data.score(variant, condition, "dice").value for condition in held)
+        conditions = data.evaluated_conditions(variant, [("fgsm", eps), ("pgd", eps)])
+        if len(conditions) == 2:
+            single, iterated = (data.score(variant, condition, "dice").value for condition in conditions)
             found[eps] = (single, iterated)
     return found
 
 
 def _single_step_attack(cell: FinishedCell) -> str:
-    """Return the single-step attack a cell was trained with, empty if there was none."""
     attack = name_in(str(section(cell.settings, "adversarial").get("attack", "")))
     entry = attack_entries().get(attack)
     return attack if cell.selection != "none" and entry is not None and entry.facts.single_step else ""
 
 
-def _overfitted(data: ReportData) -> Iterator[str]:
+def _overfitting(data: ReportData) -> Iterator[str]:
     for variant in data.results.variants:
         cells = data.results.cells_of(variant)
         if found := [cell for cell in cells if cell.done.catastrophic_overfitting]:
@@ -163,7 +170,7 @@ def _overfitted(data: ReportData) -> Iterator[str]:
             )
 
 
-def _budget(data: ReportData) -> Iterator[str]:
+def _budgets(data: ReportData) -> Iterator[str]:
     records = data.results.records
     if "linf" not in records.columns:
         return
@@ -184,11 +191,11 @@ def strongest_facts(data: ReportData, deferrals: Deferrals) -> list[str]:
     groups = {"shift": [(str(name), 0.0) for name in shifts], "attack": headline_conditions(data)[1:]}
     if not deferrals.policies:
         return list(_largest_falls(data, groups))
-    kept = sorted(_worst_kept(groups, deferrals, data.draws), key=lambda text: not text.startswith(_FAILS))
-    return [*kept, *_promises(data, deferrals)]
+    kept = sorted(_kept_failures(groups, deferrals, data.draws), key=lambda text: not text.startswith(_FAILS))
+    return [*kept, *_policy_promises(data, deferrals)]
 
 
-def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferrals, draws: int) -> Iterator[str]:
+def _kept_failures(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferrals, draws: int) -> Iterator[str]:
     """Yield, for the shifts and the attacks, where most failures are kept, and whether more than on the unchanged."""
     kept = {place: scores["undetected_failures"] for place, scores in deferrals.scores.items()}
     for kind, conditions in groups.items():
@@ -226,23 +233,24 @@ def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferra
             )
 
 
-def _promises(data: ReportData, deferrals: Deferrals) -> Iterator[str]:
+def _policy_promises(data: ReportData, deferrals: Deferrals) -> Iterator[str]:
     """Yield, for each aim, what came out on unchanged images where it applies: the variant furthest above it."""
     found: dict[str, dict[str, Interval]] = {}
     bounds: dict[str, float] = {}
     for variant in deferrals.policies:
         policy = deferrals.first_policy(variant)
         if (variant, CLEAN) in deferrals.observed and deferrals.applies(variant, CLEAN):
-            words = aim(policy.target, policy.at_most, name=data.results.target)
+            words = describe_aim(policy.target, policy.at_most, name=data.results.target)
             found.setdefault(words, {})[variant] = deferrals.observed[variant, CLEAN]
             bounds[words] = policy.at_most
     for words, observed in found.items():
         variant = max(observed, key=lambda name: observed[name].value)
         above = sum(value.low > bounds[words] for value in observed.values())
         several = f"; clearly above it for {above} of {len(observed)} variants" if len(observed) > 1 else ""
+        outcome = describe_observed(bounds[words], observed[variant])
         yield (
             f"Promised for unchanged images: {words}. Observed: {'up to ' if several else ''}"
-            f"{_percent(observed[variant])} ({variant}), {kept_promise(bounds[words], observed[variant])}{several}."
+            f"{_percent(observed[variant])} ({variant}), {outcome}{several}."
         )
 
 
@@ -273,16 +281,16 @@ def _percent(share: Interval) -> str:
 
 def use_and_population(data: ReportData, limits: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return what the models are meant for, whose images were tested, and which limits apply."""
-    results, wording = data.results, data.results.wording
+    results, report_settings = data.results, data.results.report_settings
     images, patients = (results.records[name].n_unique() for name in ("image", "patient"))
     positive = results.records.filter(pl.col("mask_px") > 0)["image"].n_unique()
-    source = wording.population or (
+    source = report_settings.population or (
         "Generated images, of no real patient." if is_generated(results) else "Source not stated (report.population)."
     )
     whose = "invented patients" if is_generated(results) else "patients"
     counted = f"{images} test images of {patients} {whose}, {positive} of them with {results.target}."
     return [
-        ("Intended use", [wording.intended_use or _UNSTATED]),
+        ("Intended use", [report_settings.intended_use or _UNSTATED]),
         ("Population", [f"{source} {counted}"]),
-        ("Limits", [covered(data), *limits]),
+        ("Limits", [interval_scope(data), *limits]),
     ]

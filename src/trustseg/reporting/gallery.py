@@ -94,12 +94,12 @@ def load_gallery(results: Results, decided: Mapping[str, pl.DataFrame] | None = 
     for cell in results.cells:
         for name, tile in _load(cell, (decided or {}).get(cell.variant)).items():
             tiles.setdefault(name, {}).setdefault(cell.variant, tile)
-    most = max((len(found) for found in tiles.values()), default=0)
-    shared = {name: found for name, found in tiles.items() if len(found) == most}
-    positive = {name: found for name, found in shared.items() if next(iter(found.values())).layers["mask"].any()}
+    most = max((len(views) for views in tiles.values()), default=0)
+    shared = {name: views for name, views in tiles.items() if len(views) == most}
+    positive = {name: views for name, views in shared.items() if next(iter(views.values())).layers["mask"].any()}
     dice = {
-        name: float(np.mean([tile.adversarial_dice for tile in found.values()]))
-        for name, found in (positive or shared).items()
+        name: float(np.mean([tile.adversarial_dice for tile in views.values()]))
+        for name, views in (positive or shared).items()
     }
     order = sorted((name for name, value in dice.items() if not np.isnan(value)), key=lambda name: (dice[name], name))
     if not order:
@@ -124,7 +124,7 @@ def _load(cell: FinishedCell, decided: pl.DataFrame | None) -> dict[str, Tile]:
         layers = {name: stored[name].astype(np.float32) for name in _LAYERS}
         if stored["image"].dtype == np.uint8:  # whole grey levels
             layers["image"] /= 255
-        doubt = float(np.quantile(layers["uncertainty"], 1 - _ABSTAINED, method="inverted_cdf"))
+        threshold = float(np.quantile(layers["uncertainty"], 1 - _ABSTAINED, method="inverted_cdf"))
         parts = [prefix + part for prefix in ("", "adversarial_") for part in _PARTS]
         complete = set(parts) <= set(stored)
         decomposed = np.stack([stored[part].astype(np.float32) for part in parts], 1) if complete else None
@@ -138,9 +138,9 @@ def _load(cell: FinishedCell, decided: pl.DataFrame | None) -> dict[str, Tile]:
                 layers={layer: values[row] for layer, values in layers.items()},
                 dice=float(stored["dice"][row]),
                 adversarial_dice=float(stored["adversarial_dice"][row]),
-                abstained_above=doubt,
+                abstained_above=threshold,
                 decomposition=None if decomposed is None else decomposed[row],
-                sent=(_sent(decided, cell.id, name, CLEAN), _sent(decided, cell.id, name, keys[row])),
+                sent=(_is_deferred(decided, cell.id, name, CLEAN), _is_deferred(decided, cell.id, name, keys[row])),
             )
             for row, name in enumerate(names)
         }
@@ -150,7 +150,7 @@ def _load(cell: FinishedCell, decided: pl.DataFrame | None) -> dict[str, Tile]:
         ) from error
 
 
-def _sent(decided: pl.DataFrame | None, cell: str, image: str, condition: ConditionKey) -> bool | None:
+def _is_deferred(decided: pl.DataFrame | None, cell: str, image: str, condition: ConditionKey) -> bool | None:
     if decided is None:
         return None
     found = decided.filter(pl.col("cell") == cell, pl.col("image") == image, at(condition))["review"]
@@ -240,8 +240,8 @@ def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
         unsure = np.where(layers[f"{prefix}uncertainty"] > tile.abstained_above, 1.0, np.nan)
         axes[place].imshow(unsure, cmap=ListedColormap([_UNSURE]), alpha=0.6, aspect="auto", interpolation="nearest")
         draw_contour(axes[place], layers[f"{prefix}probability"], PREDICTED_COLOUR)
-        found = "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}"
-        _note(axes[place], found if sent == "no policy" else f"{found}\nto a human: {sent}")
+        label = "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}"
+        _note(axes[place], label if sent == "no policy" else f"{label}\nto a human: {sent}")
 
 
 def _draw_parts(axes: Sequence[Axes], tile: Tile) -> None:

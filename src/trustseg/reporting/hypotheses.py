@@ -3,28 +3,23 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Final, Literal
 
 import polars as pl
 
+from trustseg.errors import DataError
 from trustseg.records import metric_column
-from trustseg.reporting.deployed import is_deployed
+from trustseg.reporting.decisions import has_policy
 from trustseg.reporting.differences import Side, paired_difference
 from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, describe_metric, metric_of, words
-from trustseg.reporting.report_data import ReportData, tabulated
+from trustseg.reporting.report_data import ReportData, as_table
 from trustseg.reporting.results import Results
-from trustseg.reporting.series import Chart, Panel, chart, curve, without
+from trustseg.reporting.series import Chart, Panel, chart, curve, drop_part
 from trustseg.reporting.tables import Row, Table, interval_text, number_text
 from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, Interval, holm
-from trustseg.study.hypotheses import (
-    FILE,
-    Hypothesis,
-    load_hypotheses,
-    other_settings,
-    setting,
-    settings_match,
-)
+from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, setting, settings_match
 
 __all__ = ["Outcome", "answer_hypotheses", "dose_chart", "dose_response", "hypotheses"]
 
@@ -60,96 +55,95 @@ class Outcome:
     @property
     def verdict(self) -> Verdict:
         """What the comparison allows to say; of one training on each side at most that it shows no difference."""
-        found, asked = self.tested, self.hypothesis
-        if found is not None:
-            return found.conclusion(asked.direction, margin=asked.margin, p=self.p)
+        comparison, hypothesis = self.tested, self.hypothesis
+        if comparison is not None:
+            return comparison.conclusion(hypothesis.direction, margin=hypothesis.margin, p=self.p)
         shows_nothing = self.comparison is not None and _includes_zero(self.comparison)
-        return "inconclusive" if shows_nothing and asked.direction in ("higher", "lower") else "not testable here"
+        return "inconclusive" if shows_nothing and hypothesis.direction in ("higher", "lower") else "not testable here"
 
     @property
     def sentence(self) -> str:
         """The verdict in words, and what it rests on."""
-        claim, found = self.hypothesis.claim, self.comparison
-        if found is None:
+        claim, comparison = self.hypothesis.claim, self.comparison
+        if comparison is None:
             return f"{claim} Not testable here: {self.untestable}."
-        verdict, interval = self.verdict, interval_text(found.interval, signed=True)
-        return f"{claim} {self.score}, {self.compared}: {interval}: {verdict} ({_why(self, found)})."
+        verdict, interval = self.verdict, interval_text(comparison.interval, signed=True)
+        return f"{claim} {self.score}, {self.compared}: {interval}: {verdict} ({_why(self, comparison)})."
 
 
 def answer_hypotheses(data: ReportData) -> list[Outcome]:
     """Return what a study says of each hypothesis in its folder."""
-    outcomes = [outcome for hypothesis in _hypotheses_of(data.results) for outcome in _compared(hypothesis, data)]
-    raw = [found.p_of(o.hypothesis.direction, o.hypothesis.margin) for o in outcomes if (found := o.tested)]
-    corrected = iter(holm(raw))
+    outcomes = [outcome for hypothesis in _hypotheses_of(data.results) for outcome in _outcomes_of(hypothesis, data)]
+    p_values = [test.p_of(o.hypothesis.direction, o.hypothesis.margin) for o in outcomes if (test := o.tested)]
+    corrected = iter(holm(p_values))
     return [replace(outcome, p=next(corrected)) if outcome.tested else outcome for outcome in outcomes]
 
 
 def _hypotheses_of(results: Results) -> list[Hypothesis]:
-    """Return the hypotheses that a study states, in its folder; none where it states none."""
     own = results.folder / FILE
     return load_hypotheses(own) if own.is_file() else []
 
 
-@tabulated
+@as_table
 def hypotheses(data: ReportData, outcomes: Sequence[Outcome]) -> Iterator[Row]:
     """Yield a row for each outcome."""
     for outcome in outcomes:
-        found = outcome.comparison
+        comparison = outcome.comparison
         yield {
             "name": outcome.hypothesis.name,
             "compared": outcome.compared or outcome.hypothesis.claim,
             "score": outcome.score or outcome.hypothesis.measures[0],
-            "difference": found.interval if found else None,
+            "difference": comparison.interval if comparison else None,
             "p": None if math.isnan(outcome.p) else outcome.p,
-            "effect": None if found is None or math.isnan(found.effect) else found.effect,
-            "detectable": found.detectable if found else None,
-            "seeds": found.trainings if found else None,
+            "effect": None if comparison is None or math.isnan(comparison.effect) else comparison.effect,
+            "detectable": comparison.detectable if comparison else None,
+            "seeds": comparison.trainings if comparison else None,
             "verdict": outcome.verdict,
         }
 
 
-def _compared(hypothesis: Hypothesis, data: ReportData) -> Iterator[Outcome]:
+def _outcomes_of(hypothesis: Hypothesis, data: ReportData) -> Iterator[Outcome]:
     """Yield the comparisons that a hypothesis asks for, or the one reason why it cannot be tested."""
     results, configs = data.results, _configs_of(data.results)
     for side in (hypothesis.first, hypothesis.second):
         if not any(settings_match(config, side) for config in configs.values()):
-            wanted = ", ".join(f"{key}={value}" for key, value in side.items())
-            yield Outcome(hypothesis, f"no finished run has {wanted}")
+            settings = ", ".join(f"{key}={value}" for key, value in side.items())
+            yield Outcome(hypothesis, f"no finished run has {settings}")
             return
-    condition = _condition_of(hypothesis, data)
-    if isinstance(condition, str):
-        yield Outcome(hypothesis, condition)
+    try:
+        condition = _condition_of(hypothesis, data)
+    except DataError as error:
+        yield Outcome(hypothesis, str(error))
         return
     pairs = [
-        (one, other)
-        for one, config in configs.items()
-        for other, against in configs.items()
+        (variant, baseline)
+        for (variant, config), (baseline, other) in product(configs.items(), configs.items())
         if settings_match(config, hypothesis.first)
-        and settings_match(against, hypothesis.second)
-        and other_settings(config, hypothesis) == other_settings(against, hypothesis)
-        and {c.seed for c in results.cells_of(one)} & {c.seed for c in results.cells_of(other)}
+        and settings_match(other, hypothesis.second)
+        and other_settings(config, hypothesis) == other_settings(other, hypothesis)
+        and {cell.seed for cell in results.cells_of(variant)} & {cell.seed for cell in results.cells_of(baseline)}
     ]
     if not pairs:
         yield Outcome(hypothesis, "its two sides differ in other settings or share no seed")
-    for one, other in pairs:
-        first = _side(one, hypothesis.first_uncertainty, data)
-        second = _side(other, hypothesis.second_uncertainty, data)
+    for variant, baseline in pairs:
+        first = _side(variant, hypothesis.first_uncertainty, data)
+        second = _side(baseline, hypothesis.second_uncertainty, data)
         if first is None or second is None:
-            yield Outcome(hypothesis, f"the records of {one} or {other} lack the uncertainty it names")
+            yield Outcome(hypothesis, f"the records of {variant} or {baseline} lack the uncertainty it names")
             continue
-        compared = f"{one} minus {other}"
-        if one == other:  # by two measures
-            compared = f"{one}: {words(first.measure)} minus {words(second.measure)}"
-        bare = [side for side in (one, other) if not any(map(is_deployed, results.cells_of(side)))]
+        compared = f"{variant} minus {baseline}"
+        if variant == baseline:  # by two measures
+            compared = f"{variant}: {words(first.measure)} minus {words(second.measure)}"
+        lacking = [side for side in (variant, baseline) if not any(map(has_policy, results.cells_of(side)))]
         for score in hypothesis.measures:
             if _kind(score) == "image" and metric_column(score) not in results.records.columns:
                 yield Outcome(hypothesis, f"the records lack the metric {score}")
-            elif _kind(score) == "decision" and bare:
-                yield Outcome(hypothesis, f"no run of {bare[0]} has a deferral policy fitted on validation images")
+            elif _kind(score) == "decision" and lacking:
+                yield Outcome(hypothesis, f"no run of {lacking[0]} has a deferral policy fitted on validation images")
             else:
-                said = f"{describe_metric(score)}, {describe_condition(condition)}"
-                found = paired_difference(results, first, second, condition, score)
-                yield Outcome(hypothesis, "", compared, said, found)
+                name = f"{describe_metric(score)}, {describe_condition(condition)}"
+                comparison = paired_difference(results, first, second, condition, score)
+                yield Outcome(hypothesis, "", compared, name, comparison)
 
 
 def _configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
@@ -158,8 +152,8 @@ def _configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
     return {variant: results.cells_of(variant)[0].settings for variant in single}
 
 
-def _condition_of(hypothesis: Hypothesis, data: ReportData) -> ConditionKey | str:
-    """Return the condition that a hypothesis speaks of, or why there is none."""
+def _condition_of(hypothesis: Hypothesis, data: ReportData) -> ConditionKey:
+    """Return the condition that a hypothesis speaks of; a DataError says why there is none."""
     if hypothesis.condition == "clean":
         return CLEAN
     name = data.attack if hypothesis.condition == "attacked" else hypothesis.condition
@@ -169,16 +163,15 @@ def _condition_of(hypothesis: Hypothesis, data: ReportData) -> ConditionKey | st
         name = next((label for label in labels if label.rstrip("0123456789") == name), name)
     rungs = records.filter(pl.col("condition") == name)["eps"].unique().sort().to_list()
     if not rungs:
-        return f"no run was measured under {hypothesis.condition}"
+        raise DataError(f"no run was measured under {hypothesis.condition}")
     nearest = min(rungs, key=lambda eps: abs(eps - (data.eps if hypothesis.eps is None else hypothesis.eps)))
     if hypothesis.eps is None or abs(nearest - round(hypothesis.eps, 7)) < SAME_BUDGET:
         return (name, nearest)
     measured = ", ".join(describe_condition((name, eps)) for eps in rungs)
-    return f"no run was measured under {describe_condition((name, hypothesis.eps))}, only under {measured}"
+    raise DataError(f"no run was measured under {describe_condition((name, hypothesis.eps))}, only under {measured}")
 
 
 def _kind(score: str) -> str:
-    """Return what a score that hypotheses compare is taken of, as in ``MetricFacts``."""
     found = metric_of(score)
     return found[1].facts.kind if found else "image"
 
@@ -208,7 +201,6 @@ def _includes_zero(comparison: Comparison) -> bool:
 
 
 def _why(outcome: Outcome, comparison: Comparison) -> str:
-    """Return what a verdict rests on."""
     hypothesis, interval = outcome.hypothesis, comparison.interval
     match outcome.verdict:
         case "not testable here" if _is_nothing(comparison):
@@ -228,7 +220,7 @@ def _why(outcome: Outcome, comparison: Comparison) -> str:
     return f"any difference is shown to be below the margin of {hypothesis.margin:g}"
 
 
-@tabulated
+@as_table
 def dose_response(data: ReportData) -> Iterator[Row]:
     """Yield the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
     for hypothesis, condition, variants in _doses_of(data):
@@ -248,9 +240,9 @@ def dose_chart(data: ReportData, table: Table) -> Chart:
             value = values[variant]
             if isinstance(value, Interval) and math.isfinite(doses[variant]):
                 dose = str(hypothesis.dose).rpartition(".")[2]
-                curves.setdefault(without(variant, dose), {})[variant] = value
+                curves.setdefault(drop_part(variant, dose), {})[variant] = value
         lines = [
-            curve(name, [doses[variant] for variant in found], [*found.values()], data.looks[next(iter(found))])
+            curve(name, [doses[variant] for variant in found], [*found.values()], data.styles[next(iter(found))])
             for name, found in curves.items()
         ]
         if any(len(line.x) > 1 for line in lines):
@@ -262,8 +254,12 @@ def dose_chart(data: ReportData, table: Table) -> Chart:
 def _doses_of(data: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict[str, str]]]:
     """Yield each hypothesis whose dose was run at two values at least: where it is read, and variant -> dose."""
     for hypothesis in _hypotheses_of(data.results):
-        condition, key = _condition_of(hypothesis, data), hypothesis.dose
-        if key is None or isinstance(condition, str) or _kind(hypothesis.measures[0]) != "image":
+        key = hypothesis.dose
+        if key is None or _kind(hypothesis.measures[0]) != "image":
+            continue
+        try:
+            condition = _condition_of(hypothesis, data)
+        except DataError:  # not measured, which its outcome says
             continue
         sides = [
             {name: value for name, value in side.items() if name != key}
@@ -279,7 +275,6 @@ def _doses_of(data: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict
 
 
 def _number(dose: str) -> float:
-    """Return a dose as a number, NaN if it is a word."""
     try:
         return float(dose)
     except ValueError:

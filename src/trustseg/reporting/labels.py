@@ -32,11 +32,11 @@ __all__ = [
     "describe_metric",
     "describe_variant",
     "is_l2",
-    "labelled",
     "metric_of",
     "parts_of",
-    "spelled",
-    "texts_of",
+    "shown_as",
+    "template_texts",
+    "with_entry_labels",
     "words",
 ]
 
@@ -125,7 +125,7 @@ def is_l2(attack: str) -> bool:
 
 
 @contextmanager
-def labelled(names: Mapping[str, str]) -> Iterator[None]:
+def shown_as(names: Mapping[str, str]) -> Iterator[None]:
     """Show conditions and attacks by other names inside the ``with`` block: their usual name -> the one shown."""
     token = _OWN.set(names)
     try:
@@ -167,8 +167,8 @@ def describe_attack(name: str) -> str:
 
 def attack_key(name: str) -> str:
     """Return the attack's name without its steps and options, as ``attack_entries`` has it if it knows the attack."""
-    known = [key for key in attack_entries() if re.match(rf"{key}(\d|_|$)", name)]
-    return max(known, key=len, default=re.split(r"[\d_]", name)[0])
+    matches = [key for key in attack_entries() if re.match(rf"{key}(\d|_|$)", name)]
+    return max(matches, key=len, default=re.split(r"[\d_]", name)[0])
 
 
 def _usual_attack(name: str) -> str:
@@ -201,21 +201,21 @@ def words(name: str) -> str:
 
     name, options = name.removeprefix("u_"), ""
     for key, entry in AGGREGATIONS.items():
-        found = re.search(rf"(?:^|_){key}(_(?:{'|'.join(entry.options)}).+)$", name) if entry.options else None
-        if found:
-            name, options = name.removesuffix(found[1]), options_in_words(found[1], entry.options)
-    return spelled(name.replace("_", " ")) + options
+        match = re.search(rf"(?:^|_){key}(_(?:{'|'.join(entry.options)}).+)$", name) if entry.options else None
+        if match:
+            name, options = name.removesuffix(match[1]), options_in_words(match[1], entry.options)
+    return with_entry_labels(name.replace("_", " ")) + options
 
 
-def spelled(text: str) -> str:
+def with_entry_labels(text: str) -> str:
     """Return a text in which the names of our entries read as their labels, and all else as it was."""
-    for plain, label in _spellings().items():
+    for plain, label in _entry_labels().items():
         text = re.sub(rf"\b{plain}\b", label, text)
     return text
 
 
 @cache
-def _spellings() -> Mapping[str, str]:
+def _entry_labels() -> Mapping[str, str]:
     """Return the words of the names of entries -> their labels, where these differ; the first call loads torch."""
     from trustseg.attacks import OBJECTIVES
     from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
@@ -227,8 +227,8 @@ def _spellings() -> Mapping[str, str]:
 
 
 @cache
-def texts_of(name: str) -> Mapping[str, Any]:
+def template_texts(name: str) -> Mapping[str, Any]:
     """Return what a YAML file of the templates holds: ``figures``, ``tables`` or ``ai_act``."""
     file = resources.files("trustseg.reporting") / "templates" / f"{name}.yaml"
-    found: Mapping[str, Any] = parse_yaml(file.read_text(encoding="utf-8"), where=f"'{file}'")
-    return found
+    text: Mapping[str, Any] = parse_yaml(file.read_text(encoding="utf-8"), where=f"'{file}'")
+    return text

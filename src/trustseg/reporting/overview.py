@@ -18,11 +18,11 @@ from trustseg.reporting.tables import Table, Value, interval_text
 
 __all__ = [
     "basis",
-    "compact",
+    "compact_table",
     "comparisons",
-    "covered",
     "first_screen",
     "headlines",
+    "interval_scope",
     "print_summary",
     "summary",
 ]
@@ -49,8 +49,8 @@ def summary(data: ReportData) -> Table:
     pixels by it, too.
     """
     attacked = dict(zip(_ATTACKED, data.conditions[1:], strict=False))
-    held = {v: [name for name in _OF_EVIDENCE if name in found] for v, found in data.all_columns.items()}
-    informed = {variant: names[0] for variant, names in held.items() if names}
+    evidence_measures = {v: [name for name in _OF_EVIDENCE if name in found] for v, found in data.all_columns.items()}
+    informed = {variant: names[0] for variant, names in evidence_measures.items() if names}
     pixels = metrics.metrics_of("pixel_ranking", least="compared")
     by_evidence = {f"{metric}_{name}": (metric, name) for metric in pixels for name in dict.fromkeys(informed.values())}
     rows: list[dict[str, Value]] = []
@@ -93,7 +93,7 @@ def first_screen(data: ReportData) -> tuple[Table, Table]:
     )
 
 
-def compact(data: ReportData) -> Table:
+def compact_table(data: ReportData) -> Table:
     """Return the summary in few columns, for a README: overlap, and the compared scores of pixels."""
     found, pixels = summary(data), metrics.metrics_of("pixel_ranking", least="compared")
     measures = " or ".join(sorted({words(measure) for measure in data.measures.values()}))
@@ -138,7 +138,7 @@ def span_text(counts: Iterable[int]) -> str:
 
 def comparisons(data: ReportData) -> list[tuple[str, str, list[Difference]]]:
     """Return each compared pair, variant and baseline, with its differences in overlap and, attacked, in ranking."""
-    attacked = data.compared[-1]
+    attacked = data.clean_and_attacked[-1]
     found: dict[tuple[str, str], list[Difference]] = {}
     for item in data.differences:
         if item.kind == "image" or (item.kind in _DOES and item.condition == attacked):
@@ -156,14 +156,16 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
     pairs = comparisons(data)
     first = min((items[0].rank for _, _, items in pairs), default=0)
     return [
-        (f"{variant} minus {baseline}", [_in_words(item) for item in items if item.condition in data.compared])
+        (
+            f"{variant} minus {baseline}",
+            [_in_words(item) for item in items if item.condition in data.clean_and_attacked],
+        )
         for variant, baseline, items in pairs
         if items[0].rank == first
     ]
 
 
 def _in_words(item: Difference) -> str:
-    """Return what a difference says: which side is better if any, and the numbers it rests on."""
     does = f"{_DOES[item.kind]} {'better' if item.is_ahead else 'worse'}"
     found = f"{item.score}: {interval_text(item.interval, signed=True)}"
     found += "" if item.higher_is_better else " (lower is better)"
@@ -171,7 +173,7 @@ def _in_words(item: Difference) -> str:
     return f"{said[0].upper()}{said[1:]}{item.mark}"
 
 
-def covered(data: ReportData) -> str:
+def interval_scope(data: ReportData) -> str:
     """Return in words what the intervals of a report cover, which the first screen says."""
     counts = span_text([item.trainings for item in data.differences] or [1])
     if counts == "1":
@@ -189,13 +191,13 @@ def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> Non
     titles = {"variant": "variant", "dice": "Dice clean", "robust_dice": f"Dice {attack}"}
     titles |= {name: entry.label for name, entry in rankings.items()}
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    held = [key for key in titles if key in table.columns]
-    for key in held:
+    keys = [key for key in titles if key in table.columns]
+    for key in keys:
         is_name = key == "variant"
         shown.add_column(Text(titles[key]), justify="left" if is_name else "right", no_wrap=not is_name)
     for row in table.iter_rows(named=True):
         texts = (
-            "{:.2f} [{:.2f}, {:.2f}]".format(*(row[key + end] for end in ("", "_low", "_high"))) for key in held[1:]
+            "{:.2f} [{:.2f}, {:.2f}]".format(*(row[key + end] for end in ("", "_low", "_high"))) for key in keys[1:]
         )
         shown.add_row(*map(Text, (row["variant"], *texts)))
     (console or Console()).print(shown)

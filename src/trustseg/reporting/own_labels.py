@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from trustseg.config import ReportConfig
 from trustseg.errors import ConfigError, first_problem, unknown_name
-from trustseg.reporting.labels import describe_attack, describe_condition, spelled
+from trustseg.reporting.labels import describe_attack, describe_condition, with_entry_labels
 from trustseg.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -41,21 +41,21 @@ def load_labels(path: Path, results: "Results") -> OwnLabels:
     if isinstance(content, dict):
         content = {section: given for section, given in content.items() if given is not None}
     try:
-        own = OwnLabels.model_validate(content)
+        loaded = OwnLabels.model_validate(content)
     except ValidationError as error:
         key, problem = first_problem(error)
         raise ConfigError(
             f"'{path}'{key and f', {key}'}: {problem}; give maps of names to labels as variants and conditions, and "
             "settings as report"
         ) from error
-    given = {spelled(name): label for name, label in own.conditions.items()}  # shifts once had no labels
-    own = own.model_copy(update={"conditions": given})
+    given = {with_entry_labels(name): label for name, label in loaded.conditions.items()}  # shifts once had no labels
+    loaded = loaded.model_copy(update={"conditions": given})
     rows = results.records.select("condition", pl.col("eps").round(7)).unique(maintain_order=True).iter_rows()
     keys = [(str(name), float(eps)) for name, eps in rows]
     shown = [*map(describe_condition, keys), *(describe_attack(name) for name, eps in keys if eps > 0)]
     known = {"variants": results.variants, "conditions": list(dict.fromkeys(shown))}
     for section, names in {**known, "report": list(ReportConfig.model_fields)}.items():
-        labels = getattr(own, section)
+        labels = getattr(loaded, section)
         for name in labels:
             if name not in names:
                 raise ConfigError(f"'{path}', {section}: {unknown_name('name', name, names)}")
@@ -63,11 +63,11 @@ def load_labels(path: Path, results: "Results") -> OwnLabels:
         if twice := sorted({label for label in all_shown if all_shown.count(label) > 1}):
             raise ConfigError(f"'{path}', {section}: '{twice[0]}' stands for two names; give each a label of its own")
     try:
-        ReportConfig.model_validate(own.report)
+        ReportConfig.model_validate(loaded.report)
     except ValidationError as error:
         key, problem = first_problem(error)
         raise ConfigError(f"'{path}', report.{key}: {problem}") from error
-    return own
+    return loaded
 
 
 def with_labels(results: "Results", own: OwnLabels) -> "Results":

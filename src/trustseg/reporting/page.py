@@ -21,20 +21,16 @@ from trustseg.config.privacy import command_without_folders, settings_without_fo
 from trustseg.errors import RunError
 from trustseg.files import write_text
 from trustseg.progress import ProgressCallback
-from trustseg.reporting.checks import check_matrix, failures, unchecked
+from trustseg.reporting.checks import check_matrix, checks_not_run, failed_checks
 from trustseg.reporting.contents import STEPS, Contents, build_contents, limits
-from trustseg.reporting.deferral import aim, describe_deferral
+from trustseg.reporting.deferral import describe_aim, describe_deferral
 from trustseg.reporting.detection import populations_of, same_orders
 from trustseg.reporting.differences import pairs
 from trustseg.reporting.drawing import draw_plotly, write_figure
 from trustseg.reporting.findings import find_caveats, strongest_facts, use_and_population
 from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery, write_cases
-from trustseg.reporting.labels import (
-    labelled,
-    texts_of,
-    words,
-)
-from trustseg.reporting.overview import compact, comparisons, first_screen, headlines
+from trustseg.reporting.labels import shown_as, template_texts, words
+from trustseg.reporting.overview import compact_table, comparisons, first_screen, headlines
 from trustseg.reporting.own_labels import OwnLabels, load_labels, with_labels
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import Results, is_generated, load_results
@@ -45,7 +41,7 @@ from trustseg.reporting.tables import number_text
 from trustseg.tables import csv_text
 from trustseg.text import plural
 
-__all__ = ["build_report", "data_uri", "reduced", "template_environment"]
+__all__ = ["build_report", "data_uri", "shrink_png", "template_environment"]
 
 _STEPS: Final = STEPS + 3
 
@@ -81,7 +77,7 @@ def build_report(
     results = load_results(folder, draws=draws)
     own = load_labels(labels, results) if labels else OwnLabels()
     page = output or folder / "report.html"
-    with labelled(own.conditions):
+    with shown_as(own.conditions):
         _build(with_labels(results, own), page, gallery=gallery, report=report)
     return page
 
@@ -99,10 +95,10 @@ def _build(results: Results, page: Path, *, gallery: bool, report: ProgressCallb
         tell(_STEPS - 1, _STEPS)
         write_cases(cases, page.parent / "figures")
         for table in contents.tables.values():
-            short = compact(data) if table.key == "summary" else table
+            short = compact_table(data) if table.key == "summary" else table
             write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
             write_text(page.parent / "tables" / f"{table.key}.tex", short.latex(baselines))
-        write_text(page.parent / "tables" / "summary.md", compact(data).markdown())
+        write_text(page.parent / "tables" / "summary.md", compact_table(data).markdown())
         write_text(page, _render(data, contents, pictures, cases))
     except OSError as error:
         raise RunError(
@@ -114,14 +110,14 @@ def _build(results: Results, page: Path, *, gallery: bool, report: ProgressCallb
 def _render(data: ReportData, contents: Contents, pictures: Mapping[str, bytes], cases: list[Case]) -> str:
     environment = template_environment("trustseg.reporting")
     charts = {
-        key: (chart, Markup(draw_plotly(chart)), reduced(pictures[key])) for key, chart in contents.charts.items()
+        key: (chart, Markup(draw_plotly(chart)), shrink_png(pictures[key])) for key, chart in contents.charts.items()
     }
     environment.globals |= {"tables": contents.tables, "charts": charts, "target": data.results.target}
     environment.globals |= {"dashes": DASHES, "symbols": SYMBOLS}
-    results, wording = data.results, data.results.wording
+    results, report_settings = data.results, data.results.report_settings
     return environment.get_template("report.html.jinja").render(
-        title=wording.title or results.study.get("name") or results.folder.name,
-        question=wording.question,
+        title=report_settings.title or results.study.get("name") or results.folder.name,
+        question=report_settings.question,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=_facts(data),
@@ -131,12 +127,12 @@ def _render(data: ReportData, contents: Contents, pictures: Mapping[str, bytes],
         caveats=find_caveats(data),
         strongest=strongest_facts(data, contents.deferrals),
         use=use_and_population(data, limits(data, contents.deferrals)),
-        doubts=failures(data.checks),
+        doubts=failed_checks(data.checks),
         check_matrix=check_matrix(data.checks),
-        unchecked=unchecked(data.checks),
+        unchecked=checks_not_run(data.checks),
         ensemble=ensemble_check(data),
         shift_table=table_version(results),
-        aims=[aim(*target, name=results.target) for target in contents.deferrals.targets],
+        aims=[describe_aim(*target, name=results.target) for target in contents.deferrals.targets],
         tau=contents.tau,
         deferral_findings=describe_deferral(data, contents.deferrals),
         same_orders=same_orders(data),
@@ -156,12 +152,11 @@ def _render(data: ReportData, contents: Contents, pictures: Mapping[str, bytes],
         study_text=_settings_text(results.study),
         configs=[(cell.id, _settings_text(cell.settings)) for cell in results.cells],
         plotly=base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode(),
-        regulation=texts_of("ai_act"),
+        regulation=template_texts("ai_act"),
     )
 
 
 def _facts(data: ReportData) -> list[tuple[str, str]]:
-    """Return the numbers under the title: value and what it counts."""
     results = data.results
     folds = {cell.fold for cell in results.cells}
 
@@ -236,7 +231,7 @@ def data_uri(content: bytes | str, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
 
 
-def reduced(png: bytes) -> bytes:
+def shrink_png(png: bytes) -> bytes:
     """Return a drawing for a page: half the size of the one for print, and a palette of 64 colours."""
     picture = io.BytesIO()
     with Image.open(io.BytesIO(png)) as drawing:

@@ -23,13 +23,7 @@ from trustseg.statistics import Interval, bootstrap_rows
 if TYPE_CHECKING:
     from trustseg.metrics import MetricFacts
 
-__all__ = [
-    "PatientTable",
-    "estimate",
-    "merge_bins",
-    "minority_of",
-    "pixel_table",
-]
+__all__ = ["PatientTable", "estimate", "merge_bins", "minority_of", "pixel_table"]
 
 _PARTS: Final = 500
 _INVERTIBLE: Final = ("entropy", "variance")  # functions of min(p, 1 - p) alone
@@ -95,12 +89,12 @@ def _squared_errors(
     sizes = [math.prod(part.shape[1:]) for part in (table, oracle)]
 
     def statistic(drawn: Floats) -> Floats:
-        own = drawn[:, : sizes[0]].reshape(-1, *table.shape[1:])
-        least = drawn[:, sizes[0] :].reshape(-1, *oracle.shape[1:])
-        total, rebuilt = own[:, :, 1].sum(-1), least[:, :, 1].sum(-1)
+        model = drawn[:, : sizes[0]].reshape(-1, *table.shape[1:])
+        ideal = drawn[:, sizes[0] :].reshape(-1, *oracle.shape[1:])
+        total, rebuilt = model[:, :, 1].sum(-1), ideal[:, :, 1].sum(-1)
         scale = np.divide(total, rebuilt, out=np.zeros_like(total), where=rebuilt > 0)  # a bin's middle is not its mean
-        best = {"oracle": (least[:, :, 0], scale[..., None] * least[:, :, 1])} if metric.takes("oracle") else {}
-        scores = metric(own[:, :, 0], own[:, :, 1], **best)
+        best = {"oracle": (ideal[:, :, 0], scale[..., None] * ideal[:, :, 1])} if metric.takes("oracle") else {}
+        scores = metric(model[:, :, 0], model[:, :, 1], **best)
         return np.asarray(scores.mean(-1), np.float64)
 
     rows = [part.reshape(len(patients), size) for part, size in zip((table, oracle), sizes, strict=True)]

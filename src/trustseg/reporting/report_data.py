@@ -11,15 +11,16 @@ from trustseg.deferral.ranking import by_blocks
 from trustseg.records import score_column
 from trustseg.reporting.checks import Check, load_checks, trust
 from trustseg.reporting.differences import Difference, differences_of
-from trustseg.reporting.image_scores import UNDEFINED, mean_of, per_image, pooled_of, ranking_of, read_scores
+from trustseg.reporting.image_rankings import ranking_of, read_scores
+from trustseg.reporting.image_scores import UNDEFINED, mean_of, per_image, pooled_of
 from trustseg.reporting.labels import CLEAN, ConditionKey, attack_key, describe_condition, is_l2, metric_of
 from trustseg.reporting.pixel_scores import estimate, pixel_table
 from trustseg.reporting.results import Results
-from trustseg.reporting.series import Look, looks
+from trustseg.reporting.series import Style, styles
 from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
-__all__ = ["ReportData", "collect", "tabulated"]
+__all__ = ["ReportData", "as_table", "collect"]
 
 P = ParamSpec("P")
 
@@ -60,9 +61,9 @@ class ReportData:
         return self.results.draws
 
     @cached_property
-    def looks(self) -> dict[str, Look]:
+    def styles(self) -> dict[str, Style]:
         """How each variant is drawn in every figure."""
-        return looks(self.results)
+        return styles(self.results)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -76,7 +77,7 @@ class ReportData:
         return list(dict.fromkeys([CLEAN, *attacked]))
 
     @property
-    def compared(self) -> list[ConditionKey]:
+    def clean_and_attacked(self) -> list[ConditionKey]:
         """Clean and the headline budget."""
         return self.conditions[:2]
 
@@ -84,14 +85,14 @@ class ReportData:
         """Return clean and every budget of an attack."""
         return [CLEAN, *((attack, eps) for eps in self.attacks[attack])]
 
-    def evaluated(self, variant: str, conditions: Iterable[ConditionKey]) -> list[ConditionKey]:
+    def evaluated_conditions(self, variant: str, conditions: Iterable[ConditionKey]) -> list[ConditionKey]:
         """Return the conditions under which a variant was evaluated."""
         return [condition for condition in conditions if (variant, condition) in self.measured]
 
     @property
     def attacked_variants(self) -> list[str]:
         """The variants whose image uncertainty was measured under the headline attack."""
-        return [variant for variant in self.measures if self.evaluated(variant, self.compared[1:])]
+        return [variant for variant in self.measures if self.evaluated_conditions(variant, self.clean_and_attacked[1:])]
 
     def score(self, variant: str, condition: ConditionKey, metric: str, measure: str = "") -> Interval:
         """Return a score of a variant under a condition, undefined where there is none.
@@ -126,14 +127,12 @@ class ReportData:
 
     def table(self, key: str, rows: Iterable[Row], titles: Mapping[str, str] | None = None, **words: object) -> Table:
         """Return a table in whose words the target has its name, and clean and attacked the headline's conditions."""
-        conditions = map(describe_condition, self.compared)
+        conditions = map(describe_condition, self.clean_and_attacked)
         words = {**dict(zip(("clean", "attacked"), conditions, strict=False)), "target": self.results.target, **words}
         return make_table(key, list(rows), titles, **words)
 
 
-def tabulated(
-    rows: Callable[Concatenate[ReportData, P], Iterable[Row]],
-) -> Callable[Concatenate[ReportData, P], Table]:
+def as_table(rows: Callable[Concatenate[ReportData, P], Iterable[Row]]) -> Callable[Concatenate[ReportData, P], Table]:
     """Make a function that yields rows return the table of its name, whose caption and headings ``tables.yaml`` has."""
 
     def build(data: ReportData, /, *args: P.args, **options: P.kwargs) -> Table:
@@ -150,26 +149,26 @@ def collect(results: Results) -> ReportData:
     evaluated. All variants are judged by one measure where the records of all hold one, entropy first, so that heads
     can be compared; else each by its own. The aggregation is the one the study selects images by.
     """
-    places = results.records.select("variant", "condition", pl.col("eps").round(7)).unique().iter_rows()
+    rows = results.records.select("variant", "condition", pl.col("eps").round(7)).unique().iter_rows()
     attacked = results.records.filter(pl.col("kind") == "attack").select("condition", "eps").unique()
     attacks: dict[str, tuple[float, ...]] = {}
     for name, rung in attacked.sort("condition", "eps").iter_rows():
         attacks[str(name)] = (*attacks.get(str(name), ()), rung)
     attack = min(attacks, key=lambda name: (is_l2(name), attack_key(name) != "pgd", name), default="")
     eps = results.section("adversarial").get("eps")
-    wanted = float(eps) if isinstance(eps, int | float) else _USUAL_EPS
+    wanted_eps = float(eps) if isinstance(eps, int | float) else _USUAL_EPS
     all_columns = {variant: _measures(results, variant) for variant in results.variants}
     every = dict.fromkeys(measure for found in all_columns.values() for measure in found)
     shared = [name for name in ("entropy", *every) if all(name in found for found in all_columns.values())]
-    judged = {variant: shared[0] if shared else next(iter(found)) for variant, found in all_columns.items() if found}
+    measures = {variant: shared[0] if shared else next(iter(found)) for variant, found in all_columns.items() if found}
     data = ReportData(
         results,
         attacks,
         attack,
-        eps=min(attacks.get(attack, (0.0,)), key=lambda eps: abs(eps - wanted)),
-        measures=judged,
+        eps=min(attacks.get(attack, (0.0,)), key=lambda eps: abs(eps - wanted_eps)),
+        measures=measures,
         all_columns=all_columns,
-        measured=frozenset((str(variant), (str(name), float(eps))) for variant, name, eps in places),
+        measured=frozenset((str(variant), (str(name), float(eps))) for variant, name, eps in rows),
         checks=load_checks(results),
     )
     return replace(data, differences=tuple(differences_of(data)))
@@ -179,12 +178,12 @@ def _measures(results: Results, variant: str) -> dict[str, str]:
     """Return the measures that a variant's records hold, the one it is judged by first, each with its column."""
     adversarial = results.section("adversarial")
     by_head = adversarial.get("measure")
-    asked = by_head.get(results.head_of(variant)) if isinstance(by_head, dict) else None
-    held = sorted(results.score_columns(variant))
+    configured = by_head.get(results.head_of(variant)) if isinstance(by_head, dict) else None
+    available = sorted(results.score_columns(variant))
     columns: dict[str, str] = {}
-    for measure in dict.fromkeys((str(asked), *_FIRST_MEASURES, *results.measures)):
+    for measure in dict.fromkeys((str(configured), *_FIRST_MEASURES, *results.measures)):
         wanted = [score_column(measure, name) for name in (str(adversarial.get("aggregation")), *_AGGREGATIONS)]
-        wanted += [name for name in held if name.startswith(f"u_{measure}_")]
-        if found := [name for name in wanted if name in held]:
+        wanted += [name for name in available if name.startswith(f"u_{measure}_")]
+        if found := [name for name in wanted if name in available]:
             columns[measure] = found[0]
     return columns

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from trustseg.config import ReportConfig
 from trustseg.errors import DataError, MissingFileError, first_problem
 from trustseg.records import RECORDS, read_records
-from trustseg.reporting.cell_tables import check_patients, check_settings, check_sums, named
-from trustseg.reporting.cells import FinishedCell, Missing, load_cells, load_evaluations, load_settings, section
+from trustseg.reporting.cell_tables import check_patients, check_settings, check_sums, with_labels
+from trustseg.reporting.cells import FinishedCell, MissingCell, load_cells, load_evaluations, load_settings, section
 
 __all__ = ["Results", "is_generated", "load_results", "results_of_one"]
 
@@ -35,7 +35,7 @@ class Results:
     folder: Path
     study: Mapping[str, Any]
     cells: tuple[FinishedCell, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingCell, ...]
     records: pl.DataFrame
     populations: pl.DataFrame = field(default_factory=pl.DataFrame)
     measures: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Results:
         return str(self.section("data").get("target", "foreground"))
 
     @property
-    def wording(self) -> ReportConfig:
+    def report_settings(self) -> ReportConfig:
         """What the study asks, in its own words."""
         known = {key: value for key, value in self.section("report").items() if key in ReportConfig.model_fields}
         try:
@@ -112,7 +112,7 @@ def load_results(folder: Path, *, draws: int = 2000) -> Results:
     is_study = (folder / "study.yaml").is_file() and (folder / "cells").is_dir()
     states = load_cells(folder) if is_study else load_evaluations(folder)
     cells = tuple(state for state in states if isinstance(state, FinishedCell))
-    missing = tuple(state for state in states if isinstance(state, Missing))
+    missing = tuple(state for state in states if isinstance(state, MissingCell))
     if not cells:
         reason = f"; first reason: {missing[0].reason}" if missing else ""
         raise MissingFileError(
@@ -128,17 +128,17 @@ def load_results(folder: Path, *, draws: int = 2000) -> Results:
         table = read_records(cell.folder / RECORDS.name)
         if cell.has_pixels:
             measures |= dict.fromkeys(check_sums(cell, table))
-        tables.append(named(cell, table))
+        tables.append(with_labels(cell, table))
     records = pl.concat(tables, how="diagonal_relaxed")
     check_patients(cells, records)
-    elsewhere = pl.col("kind") == "population"
+    is_population = pl.col("kind") == "population"
     return Results(
         folder,
         study,
         cells,
         missing,
-        records=records.filter(~elsewhere),
-        populations=records.filter(elsewhere),
+        records=records.filter(~is_population),
+        populations=records.filter(is_population),
         measures=tuple(measures),
         notes=tuple(_notes(records.columns, cells)),
         draws=draws,
@@ -153,9 +153,8 @@ def results_of_one(folder: Path, *, name: str, head: str = "bernoulli", aggregat
     records = read_records(folder / RECORDS.name).drop("cell", strict=False)
     cell = FinishedCell(id=name, variant=name, head=head, selection="none", fold=0, seed=0, folder=folder)
     measures = tuple(dict.fromkeys(check_sums(cell, records)))
-    return Results(
-        folder, {"adversarial": {"aggregation": aggregation}}, (cell,), (), named(cell, records), measures=measures
-    )
+    settings = {"adversarial": {"aggregation": aggregation}}
+    return Results(folder, settings, (cell,), (), with_labels(cell, records), measures=measures)
 
 
 def is_generated(results: Results) -> bool:

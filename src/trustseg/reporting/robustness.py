@@ -10,18 +10,8 @@ import polars as pl
 
 from trustseg import metrics
 from trustseg.reporting.charts import head_curve, head_panels
-from trustseg.reporting.checks import marked
-from trustseg.reporting.image_scores import (
-    DICE,
-    FALSE_POSITIVES,
-    Floats,
-    ValueTable,
-    area_weights,
-    means_of,
-    size_limits,
-    values_under,
-    weighted_means,
-)
+from trustseg.reporting.checks import mark_label
+from trustseg.reporting.image_scores import Floats
 from trustseg.reporting.labels import (
     CLEAN,
     ConditionKey,
@@ -34,13 +24,23 @@ from trustseg.reporting.labels import (
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import SYMBOLS, Chart, Line, Panel, chart
 from trustseg.reporting.tables import Row, Table, Value, interval_text
+from trustseg.reporting.value_tables import (
+    DICE,
+    FALSE_POSITIVES,
+    ValueTable,
+    area_weights,
+    means_of,
+    size_limits,
+    values_under,
+    weighted_means,
+)
 from trustseg.statistics import Interval
 
 __all__ = [
     "area_table",
-    "compared_attacks",
+    "attacks_at_one_budget",
     "ensemble_check",
-    "strongest",
+    "strongest_attack",
     "trade_off_chart",
     "trade_off_table",
     "worst_case_chart",
@@ -63,9 +63,9 @@ def area_table(data: ReportData) -> Table:
         areas: dict[str, Value] = {}
         for attack, end in ends.items():
             conditions = data.curve(attack)
-            values = values_under(data.results, variant, conditions, DICE)
+            values = values_under(data.results.records, variant, conditions, DICE)
             weights = area_weights([eps for _, eps in conditions], end)
-            complete = data.evaluated(variant, conditions) == conditions
+            complete = data.evaluated_conditions(variant, conditions) == conditions
             areas[f"area_{attack}"] = weighted_means(values, weights[None], draws=data.draws)[0] if complete else None
         if any(areas.values()):
             rows.append({"variant": variant, **areas, "trust": data.trust(variant)})
@@ -81,7 +81,7 @@ def _common_eps(data: ReportData) -> float:
     return max(set(rungs), key=lambda eps: (rungs.count(eps), -abs(eps - data.eps), eps), default=0.0)
 
 
-def compared_attacks(data: ReportData) -> list[ConditionKey]:
+def attacks_at_one_budget(data: ReportData) -> list[ConditionKey]:
     """Return the attacks at the common budget, the worst case over several attacks last."""
     eps = _common_eps(data)
     ladders = data.attacks.items()
@@ -96,22 +96,22 @@ def _is_ensemble(attack: str) -> bool:
 
 def worst_case_table(data: ReportData) -> Table:
     """Return mean Dice of every attack at one budget, by size of the target, and how often it beats the suite."""
-    conditions = [CLEAN, *compared_attacks(data)]
+    conditions = [CLEAN, *attacks_at_one_budget(data)]
     limits = size_limits(data.results.records)
     judged = any(_is_ensemble(attack) for attack, _ in conditions)
     rows: list[Row] = []
     for variant in data.results.variants:
-        held = data.evaluated(variant, conditions)
-        if len(held) < 2:
+        measured = data.evaluated_conditions(variant, conditions)
+        if len(measured) < 2:
             continue
-        dice = values_under(data.results, variant, held, DICE)
+        dice = values_under(data.results.records, variant, measured, DICE)
         tables = _strata(data, variant, dice, limits)
-        tables["empty"] = values_under(data.results, variant, held, FALSE_POSITIVES)
+        tables["empty"] = values_under(data.results.records, variant, measured, FALSE_POSITIVES)
         found = {name: means_of(table, draws=data.draws) for name, table in tables.items()}
-        for column, condition in enumerate(held):
+        for column, condition in enumerate(measured):
             row: dict[str, Value] = {"variant": variant, "condition": describe_condition(condition)}
             row |= {name: means[column] if means[column].count else None for name, means in found.items()}
-            row |= {"stronger": _share_stronger(dice.values, held, column)} if judged else {}
+            row |= {"stronger": _share_stronger(dice.values, measured, column)} if judged else {}
             rows.append({**row, "trust": data.trust(variant, condition)})
     low, high = (f"{100 * limit:.1f}\u00a0%" for limit in limits)
     return data.table("worst_case", rows, small=low, medium=high)
@@ -119,7 +119,7 @@ def worst_case_table(data: ReportData) -> Table:
 
 def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) -> dict[str, ValueTable]:
     """Return Dice of all images and of those of each size; the others are undefined there."""
-    area = values_under(data.results, variant, [CLEAN], pl.col("mask_px") / pl.col("pixels")).values
+    area = values_under(data.results.records, variant, [CLEAN], pl.col("mask_px") / pl.col("pixels")).values
     third = np.searchsorted(limits, area)  # (N, 1): a size on a limit belongs below
     return {"dice": dice} | {
         name: replace(dice, values=np.where((third == number) & (area > 0), dice.values, np.nan))
@@ -127,9 +127,9 @@ def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) ->
     }
 
 
-def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> str | None:
+def _share_stronger(dice: Floats, conditions: Sequence[ConditionKey], column: int) -> str | None:
     """Return on how many images an attack left less Dice than the attack suite did."""
-    worst = next((row for row, (attack, _) in enumerate(held) if _is_ensemble(attack)), None)
+    worst = next((row for row, (attack, _) in enumerate(conditions) if _is_ensemble(attack)), None)
     if worst is None or column in (0, worst):
         return None
     both = np.isfinite(dice[:, worst]) & np.isfinite(dice[:, column])
@@ -139,7 +139,7 @@ def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> 
 
 def ensemble_check(data: ReportData) -> str:
     """Return in a sentence whether the worst case is never above another attack's mean Dice; empty without one."""
-    conditions = compared_attacks(data)
+    conditions = attacks_at_one_budget(data)
     worst = next((condition for condition in conditions if _is_ensemble(condition[0])), None)
     others = [condition for condition in conditions if not _is_ensemble(condition[0])]
     if worst is None or not others:
@@ -161,19 +161,19 @@ def ensemble_check(data: ReportData) -> str:
 
 def worst_case_chart(data: ReportData) -> Chart:
     """Return mean Dice of every attack at one budget, one row per attack and one panel per head."""
-    conditions = compared_attacks(data)
+    conditions = attacks_at_one_budget(data)
     heights = {condition: float(len(conditions) - row) for row, condition in enumerate(conditions)}
     ticks = {height: describe_attack(name) for (name, _), height in heights.items()}
 
     def points(variant: str) -> Line | None:
-        alike = data.results.heads[data.results.head_of(variant)]
-        spread = 0.2 * ((len(alike) - 1) / 2 - alike.index(variant)) if len(alike) < 5 else 0.0
-        held = data.evaluated(variant, conditions)
-        places = [heights[condition] + spread for condition in held]
-        dice = [data.score(variant, condition, "dice") for condition in held]
-        texts = [describe_condition(condition) for condition in held]
+        same_head = data.results.heads[data.results.head_of(variant)]
+        offset = 0.2 * ((len(same_head) - 1) / 2 - same_head.index(variant)) if len(same_head) < 5 else 0.0
+        measured = data.evaluated_conditions(variant, conditions)
+        places = [heights[condition] + offset for condition in measured]
+        dice = [data.score(variant, condition, "dice") for condition in measured]
+        texts = [describe_condition(condition) for condition in measured]
         line = head_curve(data, variant, places, dice, attacked=True, mode="markers", texts=texts)
-        return line.transposed() if held else None
+        return line.transposed() if measured else None
 
     heights_shown = (0.4, len(conditions) + 0.6)
     panels = head_panels(data, points, "Dice per image", "", x_range=(0, 1), y_range=heights_shown, y_ticks=ticks)
@@ -181,7 +181,7 @@ def worst_case_chart(data: ReportData) -> Chart:
     return chart("worst_case", panels, max(1, len(panels)), horizontal=True, eps=eps)
 
 
-def strongest(data: ReportData) -> ConditionKey | None:
+def strongest_attack(data: ReportData) -> ConditionKey | None:
     """Return the attack that the robust Dice of a model is read at: that of the lowest mean near 4/255.
 
     The budget is the one nearest to 4/255 that any attack was run at; of the attacks at it, the worst case over
@@ -203,7 +203,7 @@ def strongest(data: ReportData) -> ConditionKey | None:
 
 def trade_off_table(data: ReportData) -> Table:
     """Return one row per variant: Dice clean and under the strongest attack, the ranking of errors clean."""
-    attacked = strongest(data)
+    attacked = strongest_attack(data)
     ranked = metrics.metrics_of("pixel_ranking", least="compared")
     rows = [
         {
@@ -231,7 +231,7 @@ def trade_off_chart(data: ReportData, table: Table) -> Chart:
             across, up = row[key], row["robust_dice"]
             if isinstance(across, Interval) and isinstance(up, Interval):
                 lines += _cross(data, str(row["variant"]), across, up)
-        panels.append(Panel("", label, under, tuple(lines), _room(lines)))
+        panels.append(Panel("", label, under, tuple(lines), _x_limits(lines)))
     return chart("trade_off", panels)
 
 
@@ -240,19 +240,19 @@ def _cross(data: ReportData, variant: str, across: Interval, up: Interval) -> li
     if math.isnan(across.value) or math.isnan(up.value):
         return []
     heads = list(data.results.heads)
-    look = replace(data.looks[variant], dash="solid")
+    style = replace(data.styles[variant], dash="solid")
     if len(heads) > 1:
-        look = replace(look, symbol=list(SYMBOLS)[heads.index(data.results.head_of(variant)) % len(SYMBOLS)])
-    name = marked(data.checks, variant, variant)
+        style = replace(style, symbol=list(SYMBOLS)[heads.index(data.results.head_of(variant)) % len(SYMBOLS)])
+    name = mark_label(data.checks, variant, variant)
     text = f"across {interval_text(across)}, up {interval_text(up)}"
-    lines = [Line(variant, [across.value], [up.value], look, mode="markers", texts=[text], label=name)]
+    lines = [Line(variant, [across.value], [up.value], style, mode="markers", texts=[text], label=name)]
     for x, y in (((across.low, across.high), (up.value,) * 2), ((across.value,) * 2, (up.low, up.high))):
         if not math.isnan(x[0] + y[0]):
-            lines.append(Line(f"{variant}, interval", x, y, look, label=name))
+            lines.append(Line(f"{variant}, interval", x, y, style, label=name))
     return lines
 
 
-def _room(lines: Sequence[Line]) -> tuple[float, float] | None:
+def _x_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
     """Return limits that are not so narrow that noise looks like a difference."""
     values = [value for line in lines for value in line.x]
     if not values:

@@ -9,26 +9,13 @@ import polars as pl
 
 from trustseg import metrics
 from trustseg.records import REGIONS, is_metric_column
-from trustseg.reporting import image_scores
+from trustseg.reporting import image_rankings
 from trustseg.reporting.cells import FinishedCell
-from trustseg.reporting.image_scores import (
-    false_positive_area,
-    mean_of,
-    per_image,
-    rank_correlation,
-    read_scores,
-    rows_of,
-)
-from trustseg.reporting.labels import (
-    CLEAN,
-    describe_attack,
-    describe_condition,
-    describe_eps,
-    describe_metric,
-    words,
-)
+from trustseg.reporting.image_rankings import rank_correlation, read_scores
+from trustseg.reporting.image_scores import false_positive_area, mean_of, per_image, rows_of
+from trustseg.reporting.labels import CLEAN, describe_attack, describe_condition, describe_eps, describe_metric, words
 from trustseg.reporting.pixel_scores import estimate, pixel_table
-from trustseg.reporting.report_data import ReportData, tabulated
+from trustseg.reporting.report_data import ReportData, as_table
 from trustseg.reporting.tables import Row, Table
 from trustseg.run_files import Evaluation, read_checked
 
@@ -37,7 +24,7 @@ __all__ = ["TABLES"]
 _RANKINGS: Final = ("pixel_ranking", "image_ranking")
 
 
-@tabulated
+@as_table
 def checks(data: ReportData) -> Iterator[Row]:
     """Yield one row per model and check of gradient masking."""
     for check in data.checks:
@@ -52,7 +39,7 @@ def checks(data: ReportData) -> Iterator[Row]:
         }
 
 
-@tabulated
+@as_table
 def differences(data: ReportData) -> Iterator[Row]:
     """Yield one row per paired difference between two variants."""
     for item in data.differences:
@@ -67,13 +54,13 @@ def differences(data: ReportData) -> Iterator[Row]:
         }
 
 
-@tabulated
+@as_table
 def robustness(data: ReportData) -> Iterator[Row]:
     """Yield the overlap of every variant under every attack and budget."""
     overlaps = metrics.metrics_of("image", least="summary")
     conditions = dict.fromkeys(key for attack in data.attacks for key in data.curve(attack))
     for variant in data.results.variants:
-        for condition in data.evaluated(variant, {CLEAN: None} | conditions):
+        for condition in data.evaluated_conditions(variant, {CLEAN: None} | conditions):
             found = {metric: data.score(variant, condition, metric) for metric in overlaps}
             yield {
                 "variant": variant,
@@ -85,39 +72,39 @@ def robustness(data: ReportData) -> Iterator[Row]:
             }
 
 
-@tabulated
+@as_table
 def mask_metrics(data: ReportData) -> Iterator[Row]:
     """Yield the mean of every further metric that was evaluated, over the images with foreground."""
     columns = [name for name in data.results.records.columns if is_metric_column(name)]
     for variant in data.results.variants:
-        for condition in data.evaluated(variant, data.compared if columns else ()):
+        for condition in data.evaluated_conditions(variant, data.clean_and_attacked if columns else ()):
             means = {name: mean_of(data.results, variant, condition, name) for name in columns}
             yield {"variant": variant, "condition": describe_condition(condition), **means}
 
 
-@tabulated
+@as_table
 def false_positives(data: ReportData) -> Iterator[Row]:
     """Yield the area predicted as foreground in images without foreground, clean and attacked."""
-    under = dict(zip(("clean", "attacked"), data.compared, strict=False))
+    under = dict(zip(("clean", "attacked"), data.clean_and_attacked, strict=False))
     for variant in data.results.variants:
         areas = {key: false_positive_area(data.results, variant, condition) for key, condition in under.items()}
         if areas["clean"].count:
             yield {"variant": variant, "images": areas["clean"].count, **areas}
 
 
-@tabulated
+@as_table
 def ranking(data: ReportData) -> Iterator[Row]:
     """Yield how well uncertainty ranks wrong pixels and bad images, clean and attacked."""
     for variant, measure in data.measures.items():
-        for condition in data.compared:
+        for condition in data.clean_and_attacked:
             about = {"variant": variant, "measure": words(measure), "condition": describe_condition(condition)}
             yield about | {metric: data.score(variant, condition, metric) for metric in metrics.metrics_of(*_RANKINGS)}
 
 
-@tabulated
+@as_table
 def measures(data: ReportData) -> Iterator[Row]:
     """Yield the ranking of wrong pixels and bad images by every measure: heads are compared by one they share."""
-    under = dict(zip(("", "robust_"), data.compared, strict=False))
+    under = dict(zip(("", "robust_"), data.clean_and_attacked, strict=False))
     compared = metrics.metrics_of(*_RANKINGS, least="compared")
     for variant, found in data.all_columns.items():
         for measure in found:
@@ -128,37 +115,37 @@ def measures(data: ReportData) -> Iterator[Row]:
             }
 
 
-@tabulated
+@as_table
 def calibration(data: ReportData) -> Iterator[Row]:
     """Yield the positive-class calibration error, clean and attacked."""
-    under = dict(zip(("", "robust_"), data.compared, strict=False))
+    under = dict(zip(("", "robust_"), data.clean_and_attacked, strict=False))
     places = [(metric, *where) for metric in metrics.metrics_of("calibration") for where in under.items()]
     for variant in data.results.variants:
         yield {"variant": variant} | {f"{key}{name}": data.score(variant, where, name) for name, key, where in places}
 
 
-@tabulated
+@as_table
 def calibration_regions(data: ReportData) -> Iterator[Row]:
     """Yield the positive-class calibration error of each region, clean and attacked; no row for old tables."""
     ece = metrics.METRICS["ece"]
     for variant in data.results.variants:
-        for condition in data.compared:
+        for condition in data.clean_and_attacked:
             tables = {region: pixel_table(data.results, variant, condition, ece, region=region) for region in REGIONS}
             if tables["boundary"].patients:
                 errors = {region: estimate(table, draws=data.draws) for region, table in tables.items()}
                 yield {"variant": variant, "condition": describe_condition(condition), **errors}
 
 
-@tabulated
+@as_table
 def uncertainty_change(data: ReportData) -> Iterator[Row]:
     """Yield what the headline attack does to the image uncertainty of each variant."""
     for variant in data.attacked_variants:
-        column, attacked = data.columns[variant], data.compared[-1]
+        column, attacked = data.columns[variant], data.clean_and_attacked[-1]
         clean, robust = (
             rank_correlation(read_scores(data.results, variant, condition, column), draws=data.draws)
             for condition in (CLEAN, attacked)
         )
-        found = image_scores.uncertainty_change(data.results, variant, attacked, column)
+        found = image_rankings.uncertainty_change(data.results, variant, attacked, column)
         yield {
             "variant": variant,
             "measure": words(data.measures[variant]),
@@ -170,7 +157,7 @@ def uncertainty_change(data: ReportData) -> Iterator[Row]:
         }
 
 
-@tabulated
+@as_table
 def repetitions(data: ReportData) -> Iterator[Row]:
     """Yield what each variant's numbers rest on, and how far single seeds lie apart."""
     results = data.results
@@ -227,7 +214,6 @@ def costs(data: ReportData) -> Table:
 
 
 def _cost(cell: FinishedCell) -> Evaluation:
-    """Return what an evaluation says of its cost."""
     path = cell.folder / "evaluation.json"
     return read_checked(path, Evaluation) if path.is_file() else Evaluation()
 

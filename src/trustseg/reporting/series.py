@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.labels import parts_of, texts_of
+from trustseg.reporting.labels import parts_of, template_texts
 from trustseg.reporting.results import Results
 from trustseg.statistics import Interval
 
@@ -17,12 +17,12 @@ __all__ = [
     "SYMBOLS",
     "Chart",
     "Line",
-    "Look",
     "Panel",
+    "Style",
     "chart",
     "curve",
-    "looks",
-    "without",
+    "drop_part",
+    "styles",
 ]
 
 # Okabe & Ito's colour-blind-safe palette after a grey; a selection keeps its colour in every figure.
@@ -52,7 +52,7 @@ _MOST_BANDS: Final = 3  # in a panel; the colours of more mix
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     """How a variant is drawn, in Plotly's words: colour by selection, dash by head, shade and symbol among equals."""
 
     colour: str
@@ -60,7 +60,7 @@ class Look:
     symbol: str
 
 
-_PALE: Final = Look("#d3d9df", "solid", "circle")
+_PALE: Final = Style("#d3d9df", "solid", "circle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Line:
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    look: Look
+    style: Style
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     mode: str = "lines"
@@ -133,12 +133,12 @@ class Chart:
     small: bool = False
 
     @property
-    def legend(self) -> dict[str, Look]:
+    def legend(self) -> dict[str, Style]:
         """The names in the legend, each with its look; a forest plot whose rows say what they are has none."""
         lines = [line for panel in self.panels for line in panel.lines if line.label or not self.horizontal]
-        found: dict[str, Look] = {}
+        found: dict[str, Style] = {}
         for line in lines:
-            found.setdefault(line.entry, line.look)
+            found.setdefault(line.entry, line.style)
         return found
 
     def frame(self) -> pl.DataFrame:
@@ -147,7 +147,7 @@ class Chart:
             (panel.title, line.name, float(x), float(y), *map(float, ends))
             for panel in self.panels
             for line in panel.lines
-            if line.look is not _PALE  # repeated from another panel
+            if line.style is not _PALE  # repeated from another panel
             for x, y, *ends in zip(line.x, line.y, *((line.low, line.high) if len(line.low) else ()), strict=True)
         ]
         numeric = ("x", "y", "low", "high")
@@ -169,7 +169,7 @@ def chart(
 
     A panel with more bands than can be told apart becomes small multiples: one for each band, the other lines in grey.
     """
-    text = texts_of("figures")[key]
+    text = template_texts("figures")[key]
     title, reading = (" ".join(text[part].split()).format(**words) for part in ("title", "reading"))
     drawn = tuple(each for panel in panels for each in ([panel] if horizontal else _multiples(panel)))
     return Chart(key, title, reading, drawn, columns, horizontal, small)
@@ -181,7 +181,7 @@ def _multiples(panel: Panel) -> list[Panel]:
         return [panel]
     found = []
     for shown in banded:
-        pale = [replace(line, low=(), high=(), look=_PALE, label="the others") for line in banded if line is not shown]
+        pale = [replace(line, low=(), high=(), style=_PALE, label="the others") for line in banded if line is not shown]
         lines = [line for line in panel.lines if line is shown or line not in banded]
         title = f"{panel.title}: {shown.entry}" if panel.title else shown.entry
         found.append(replace(panel, title=title, lines=(*pale, *lines)))
@@ -192,7 +192,7 @@ def curve(
     name: str,
     x: Sequence[float],
     intervals: Sequence[Interval],
-    look: Look,
+    style: Style,
     *,
     mode: str = "lines+markers",
     texts: Sequence[str] = (),
@@ -200,10 +200,10 @@ def curve(
 ) -> Line:
     """Return the line through some intervals."""
     y, low, high = ([getattr(interval, end) for interval in intervals] for end in ("value", "low", "high"))
-    return Line(name, x, y, look, low, high, mode, texts, label)
+    return Line(name, x, y, style, low, high, mode, texts, label)
 
 
-def looks(results: Results) -> dict[str, Look]:
+def styles(results: Results) -> dict[str, Style]:
     """Return how each variant is drawn in every figure."""
     from trustseg.selection import SELECTIONS  # loads torch
 
@@ -211,12 +211,12 @@ def looks(results: Results) -> dict[str, Look]:
     colours = _assign(["none", *SELECTIONS, *(cell.selection for cell in first.values())], _COLOURS)
     dashes = _assign(["beta", "bernoulli", *results.heads], [*DASHES])
     symbols = list(SYMBOLS)
-    found: dict[str, Look] = {}
+    found: dict[str, Style] = {}
     for variant, cell in first.items():
         kind = cell.selection, cell.head
         equals = [(other.selection, other.head) for other in list(first.values())[: len(found)]].count(kind)
         colour = _shade(colours[cell.selection], _SHADES[equals % len(_SHADES)])
-        found[variant] = Look(colour, dashes[cell.head], symbols[equals % len(symbols)])
+        found[variant] = Style(colour, dashes[cell.head], symbols[equals % len(symbols)])
     return found
 
 
@@ -232,7 +232,7 @@ def _shade(colour: str, share: float) -> str:
     return "#" + "".join(f"{int(part + abs(share) * (end - part)):02x}" for part in parts)
 
 
-def without(variant: str, said: str) -> str:
+def drop_part(variant: str, said: str) -> str:
     """Return the name of a variant without what a panel or an axis says already: a part, or the value of a setting.
 
     Example:

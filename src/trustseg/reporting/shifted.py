@@ -6,13 +6,14 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from trustseg.reporting.charts import head_curve, head_panels, up_to_the_highest
-from trustseg.reporting.image_scores import DICE, Floats, ValueTable, means_of, values_under, weighted_means
+from trustseg.reporting.charts import head_curve, head_panels, share_y_range
+from trustseg.reporting.image_scores import Floats
 from trustseg.reporting.labels import CLEAN, words
-from trustseg.reporting.report_data import ReportData, tabulated
+from trustseg.reporting.report_data import ReportData, as_table
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, chart
 from trustseg.reporting.tables import Row, Table, Value
+from trustseg.reporting.value_tables import DICE, ValueTable, means_of, values_under, weighted_means
 from trustseg.run_files import Evaluation, read_checked
 from trustseg.statistics import Interval
 
@@ -41,17 +42,17 @@ def table_version(results: Results) -> str:
     return " and ".join(sorted({"not recorded" if version is None else str(version) for version in versions}))
 
 
-@tabulated
+@as_table
 def shifts(data: ReportData) -> Iterator[Row]:
     """Yield mean Dice under each shift and severity, and what the shift costs on average over its severities."""
     levels = _levels(data)
     for variant in data.results.variants:
         dice, measured = _dice_by_shift(data, variant)
         means = [mean.value for mean in means_of(dice, draws=1)]
-        columns = _grouped(measured, by=0)
+        columns = _columns_by(measured, by=0)
         weights = [_cost(group, len(means)) for group in columns.values()]
         costs = weighted_means(dice, np.array(weights).reshape(-1, len(means)), draws=data.draws)
-        hidden = _hidden(
+        covered = _covered_share(
             data, variant, {name: max(level for shift, level in measured if shift == name) for name in columns}
         )
         for name, cost in zip(columns, costs, strict=True):
@@ -59,32 +60,32 @@ def shifts(data: ReportData) -> Iterator[Row]:
             at_levels = {level: None if place is None else means[place] for level, place in places.items()}
             row: dict[str, Value] = {"variant": variant, "shift": words(name), "clean": means[0]}
             row |= {f"{_SEVERITY}{level}": mean for level, mean in at_levels.items()}
-            yield row | {"cost": cost} | ({_COVERED: hidden[name]} if hidden else {})
+            yield row | {"cost": cost} | ({_COVERED: covered[name]} if covered else {})
 
 
-def _hidden(data: ReportData, variant: str, largest: Mapping[str, int]) -> dict[str, float | None]:
+def _covered_share(data: ReportData, variant: str, largest: Mapping[str, int]) -> dict[str, float | None]:
     """Return the mean share of the target that each shift covers; nothing where evaluation did not record it."""
     if _COVERED not in data.results.records.columns or not largest:
         return {}
     conditions = [(f"{name}_{level}", 0.0) for name, level in largest.items()]
-    means = means_of(values_under(data.results, variant, conditions, pl.col(_COVERED)), draws=1)
+    means = means_of(values_under(data.results.records, variant, conditions, pl.col(_COVERED)), draws=1)
     return {name: None if np.isnan(mean.value) else mean.value for name, mean in zip(largest, means, strict=True)}
 
 
-@tabulated
+@as_table
 def corruption(data: ReportData) -> Iterator[Row]:
     """Yield the mean over all shifts of the mean Dice, clean and by severity, and what the shifts cost on average."""
     for variant in data.results.variants:
         dice, measured = _dice_by_shift(data, variant)
-        found = _grouped(measured, by=1)
-        if not found:
+        columns = _columns_by(measured, by=1)
+        if not columns:
             continue
         count = dice.values.shape[1]
-        weights = [_mean([0], count), *(_mean(columns, count) for columns in found.values())]
+        weights = [_mean([0], count), *(_mean(at_severity, count) for at_severity in columns.values())]
         *means, cost = weighted_means(dice, np.stack([*weights, _cost([*measured.values()], count)]), draws=data.draws)
-        row: dict[str, Value] = {"variant": variant, "shifts": max(map(len, found.values())), "clean": means[0]}
+        row: dict[str, Value] = {"variant": variant, "shifts": max(map(len, columns.values())), "clean": means[0]}
         row |= {f"{_SEVERITY}{level}": None for level in _levels(data)}
-        row |= {f"{_SEVERITY}{level}": mean for level, mean in zip(found, means[1:], strict=True)}
+        row |= {f"{_SEVERITY}{level}": mean for level, mean in zip(columns, means[1:], strict=True)}
         yield row | {"cost": cost}
 
 
@@ -99,7 +100,7 @@ def corruption_chart(data: ReportData, table: Table) -> Chart:
         return head_curve(data, variant, list(points), list(points.values()))
 
     labels = "severity (0: clean)", "Dice, mean over the shifts"
-    return chart("corruption", up_to_the_highest(head_panels(data, points_of, *labels, x_range=(-0.1, 5.1))))
+    return chart("corruption", share_y_range(head_panels(data, points_of, *labels, x_range=(-0.1, 5.1))))
 
 
 def shift_chart(data: ReportData, table: Table) -> Chart:
@@ -108,7 +109,7 @@ def shift_chart(data: ReportData, table: Table) -> Chart:
     for row in table.rows:
         points = {level: mean for level, mean in _points(row).items() if isinstance(mean, float)}
         variant = str(row["variant"])
-        line = Line(variant, list(points), list(points.values()), data.looks[variant], mode="lines+markers")
+        line = Line(variant, list(points), list(points.values()), data.styles[variant], mode="lines+markers")
         drawn.setdefault(str(row["shift"]), []).append(line)
     costs = {name: float(np.mean([line.y[0] - line.y[-1] for line in lines])) for name, lines in drawn.items()}
     ends = [value for lines in drawn.values() for line in lines for value in line.y]
@@ -119,7 +120,6 @@ def shift_chart(data: ReportData, table: Table) -> Chart:
 
 
 def _points(row: Row) -> dict[int, Value]:
-    """Return the means of a row by severity, which is 0 where clean."""
     found = {int(key.removeprefix(_SEVERITY)): mean for key, mean in row.items() if key.startswith(_SEVERITY)}
     return {level: mean for level, mean in {0: row.get("clean"), **found}.items() if mean is not None}
 
@@ -130,14 +130,14 @@ def _levels(data: ReportData) -> list[int]:
 
 def _dice_by_shift(data: ReportData, variant: str) -> tuple[ValueTable, Cells]:
     """Return Dice of a variant's images, clean first, then under every shift and severity it was measured at."""
-    asked = [(name, level) for name, levels in severities_of(data.results).items() for level in levels]
-    conditions = [CLEAN, *((f"{name}_{level}", 0.0) for name, level in asked)]
-    table = values_under(data.results, variant, conditions, DICE)
-    known = np.asarray(np.isfinite(table.values).any(axis=0))
-    return table, {cell: column for column, cell in enumerate(asked, start=1) if known[column]}
+    shifts = [(name, level) for name, levels in severities_of(data.results).items() for level in levels]
+    conditions = [CLEAN, *((f"{name}_{level}", 0.0) for name, level in shifts)]
+    table = values_under(data.results.records, variant, conditions, DICE)
+    defined = np.asarray(np.isfinite(table.values).any(axis=0))
+    return table, {cell: column for column, cell in enumerate(shifts, start=1) if defined[column]}
 
 
-def _grouped(measured: Cells, *, by: int) -> dict[Any, list[int]]:
+def _columns_by(measured: Cells, *, by: int) -> dict[Any, list[int]]:
     """Return the columns of each shift, or with ``by`` = 1 those at each severity, rising."""
     found: dict[Any, list[int]] = {}
     for cell, column in measured.items():

@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from trustseg.reporting.deferral import Deferrals
-from trustseg.reporting.image_scores import DICE, ValueTable, values_under
 from trustseg.reporting.labels import CLEAN, describe_condition
-from trustseg.reporting.report_data import ReportData, tabulated
-from trustseg.reporting.robustness import compared_attacks
+from trustseg.reporting.report_data import ReportData, as_table
+from trustseg.reporting.robustness import attacks_at_one_budget
 from trustseg.reporting.tables import Row
+from trustseg.reporting.value_tables import DICE, ValueTable, values_under
 from trustseg.statistics import Interval, bootstrap_mean
 
 __all__ = ["subgroups", "subgroups_of"]
@@ -24,7 +23,7 @@ _MOST: Final = 8  # numbers with more different values than this are split into 
 _VIEW: Final = r"_vp-([a-z]+)(?:_|$)"  # as BIMCV and QaTa-COV19-v2 name images; ll: lateral
 
 
-@tabulated
+@as_table
 def subgroups(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
     """Yield Dice, Dice under attack, undetected harm and deferral rate of each subgroup, with patient intervals.
 
@@ -32,23 +31,24 @@ def subgroups(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
     """
     results, groups = data.results, subgroups_of(data.results.records)
     for variant in results.variants if groups else ():
-        attack = next(reversed(data.evaluated(variant, compared_attacks(data))), None)
+        attack = next(reversed(data.evaluated_conditions(variant, attacks_at_one_budget(data))), None)
         decided = deferrals.decided.get(variant)
-        seen = None if decided is None else replace(results, records=decided)
-        tables = {
-            "robust": values_under(results, variant, [attack], DICE) if attack else None,
-            "undetected": values_under(seen, variant, [attack], pl.col("unnoticed")) if attack and seen else None,
-            "deferral": values_under(seen, variant, [CLEAN], pl.col("review")) if seen else None,
-        }
-        dice = values_under(results, variant, [CLEAN], DICE)
+        tables: dict[str, ValueTable | None] = dict.fromkeys(("robust", "undetected", "deferral"))
+        if attack:
+            tables["robust"] = values_under(results.records, variant, [attack], DICE)
+        if attack and decided is not None:
+            tables["undetected"] = values_under(decided, variant, [attack], pl.col("undetected_harm"))
+        if decided is not None:
+            tables["deferral"] = values_under(decided, variant, [CLEAN], pl.col("review"))
+        dice = values_under(results.records, variant, [CLEAN], DICE)
         rows = results.records.filter(pl.col("variant") == variant)
         for attribute, members in groups.items():
             images: dict[str, list[str]] = {}
             for image, name in members.items():
                 images.setdefault(name, []).append(image)
             means = {name: _mean_of(dice, inside, data.draws) for name, inside in images.items()}
-            known = {name: mean.value for name, mean in means.items() if mean and not math.isnan(mean.value)}
-            lowest = min(known, key=lambda name: known[name]) if len(known) > 1 else None
+            defined = {name: mean.value for name, mean in means.items() if mean and not math.isnan(mean.value)}
+            lowest = min(defined, key=lambda name: defined[name]) if len(defined) > 1 else None
             for name, inside in images.items():
                 own, mean = rows.filter(pl.col("image").is_in(inside)), means[name]
                 remarks = ("lowest Dice" if name == lowest else "", mean.warning if mean else "")
@@ -81,13 +81,13 @@ def subgroups_of(records: pl.DataFrame) -> dict[str, Mapping[str, str]]:
     frame = records.filter(pl.col("kind") != "population").unique("image", keep="first").sort("image")
     images = frame["image"].to_list()
     columns = [name for name in frame.columns if name.startswith(_GROUP)]
-    found = {column.removeprefix(_GROUP): _ranked(frame[column]) for column in columns}
+    found = {column.removeprefix(_GROUP): _ranks_and_names(frame[column]) for column in columns}
     if "view" not in found:
         views = frame["image"].str.extract(_VIEW)
         names = views.replace_strict({"ll": "lateral"}, default="frontal", return_dtype=pl.String)
         known = names.set(views.is_null(), None)
         if "lateral" in known:
-            found["view"] = _ranked(known)
+            found["view"] = _ranks_and_names(known)
     return {
         name: {image: group for (_, group), image in sorted(zip(groups, images, strict=True))}
         for name, groups in found.items()
@@ -95,7 +95,7 @@ def subgroups_of(records: pl.DataFrame) -> dict[str, Mapping[str, str]]:
     }
 
 
-def _ranked(values: pl.Series) -> list[tuple[float, str]]:
+def _ranks_and_names(values: pl.Series) -> list[tuple[float, str]]:
     """Return the rank and name of the subgroup of each value: the value, or its third of the numbers."""
     unknown = (math.inf, _UNKNOWN)
     known = values.cast(pl.String).str.strip_chars()

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from trustseg.metrics import survivors
 from trustseg.records import MINIMAL, read_table
 from trustseg.reporting.charts import head_curve, head_panels
-from trustseg.reporting.image_scores import Floats, ValueTable, means_of, patients_of
-from trustseg.reporting.report_data import ReportData, tabulated
+from trustseg.reporting.image_scores import Floats, patients_of
+from trustseg.reporting.report_data import ReportData, as_table
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, chart
 from trustseg.reporting.tables import Row
+from trustseg.reporting.value_tables import ValueTable, means_of
 from trustseg.statistics import Interval, bootstrap_statistic
 
 __all__ = ["Brackets", "read_brackets", "survival", "survival_chart", "survivals"]
@@ -35,7 +36,7 @@ def read_brackets(results: Results) -> Brackets:
     return {variant: pl.concat(tables) for variant, tables in found.items()}
 
 
-@tabulated
+@as_table
 def survival(data: ReportData, brackets: Brackets) -> Iterator[Row]:
     """Yield for each variant how many images were broken from the start, which never were, and the median budget."""
     for variant, frame in brackets.items():
@@ -65,15 +66,15 @@ def survival_chart(data: ReportData, brackets: Brackets) -> Chart:
     def shares(variant: str) -> Line | None:
         if variant not in brackets:
             return None
-        own = budgets[budgets <= _top(brackets[variant]) + 1e-9]
-        upper, lower = (means_of(table, draws=data.draws) for table in survivals(brackets[variant], own))
-        found = [
+        tried = budgets[budgets <= _top(brackets[variant]) + 1e-9]
+        upper, lower = (means_of(table, draws=data.draws) for table in survivals(brackets[variant], tried))
+        intervals = [
             replace(
                 above, low=np.nan_to_num(below.low, nan=above.value), high=np.nan_to_num(above.high, nan=above.value)
             )
             for above, below in zip(upper, lower, strict=True)
         ]
-        return head_curve(data, variant, (_LEVELS * own).tolist(), found, attacked=True, mode="lines")
+        return head_curve(data, variant, (_LEVELS * tried).tolist(), intervals, attacked=True, mode="lines")
 
     labels, across = ("budget, grey levels", "share of images not broken"), (0.0, _LEVELS * top)
     panels = head_panels(data, shares, *labels, x_range=across, y_range=(0.0, 1.02))
@@ -91,7 +92,6 @@ def survivals(frame: pl.DataFrame, eps: Floats) -> tuple[ValueTable, ValueTable]
 
 
 def _image_means(frame: pl.DataFrame, values: NDArray[np.bool_]) -> ValueTable:
-    """Return the mean of some values (rows, K) over the models, for each image."""
     columns = pl.from_numpy(values.astype(np.float64))
     means = frame.select("image", "patient").hstack(columns).group_by("image")
     found = means.agg(pl.col("patient").first(), pl.col(columns.columns).mean()).sort("image")
@@ -107,6 +107,6 @@ def _top(frame: pl.DataFrame) -> float:
 def _median(frame: pl.DataFrame, top: float, draws: int) -> Interval:
     """Return the median of the smallest budgets known to break, in grey levels; one that is censored counts as top."""
     levels = _LEVELS * frame["eps_breaks"].to_numpy().clip(max=top)
-    found = bootstrap_statistic(lambda rows: float(np.median(levels[rows])), patients_of(frame), draws=draws)
-    low, high = np.clip((found.low, found.high), levels.min(), levels.max())  # no budget beyond was tried
-    return replace(found, low=float(low), high=float(high))
+    median = bootstrap_statistic(lambda rows: float(np.median(levels[rows])), patients_of(frame), draws=draws)
+    low, high = np.clip((median.low, median.high), levels.min(), levels.max())  # no budget beyond was tried
+    return replace(median, low=float(low), high=float(high))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from trustseg.records import is_metric_column
-from trustseg.reporting.labels import describe_metric, metric_of, texts_of
+from trustseg.reporting.labels import describe_metric, metric_of, template_texts
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
 
@@ -44,7 +44,7 @@ class Column:
     title: str
     digits: int = 3
     signed: bool = False
-    said: str = ""  # what is better where no metric says so, as in ``MetricFacts``
+    direction: str = ""  # what is better where no metric says so, as in ``MetricFacts``
 
     @property
     def metric(self) -> str:
@@ -55,7 +55,7 @@ class Column:
     def better(self) -> str:
         """What is better, as in ``MetricFacts``; empty where nothing is."""
         found = metric_of(self.metric)
-        return self.said or (found[1].facts.better if found else "")
+        return self.direction or (found[1].facts.better if found else "")
 
     @property
     def heading(self) -> str:
@@ -99,7 +99,7 @@ class Table:
 
     def cells(self) -> list[list[tuple[str, str]]]:
         """Return the text of each cell: the value and, for an interval, its range in brackets."""
-        return [[_texts(row.get(column.key), column) for column in self.columns] for row in self.rows]
+        return [[_cell_texts(row.get(column.key), column) for column in self.columns] for row in self.rows]
 
     def csv(self) -> str:
         """Return the data frame as CSV."""
@@ -143,18 +143,18 @@ class Table:
 
     def _best(self) -> set[tuple[int, int]]:
         """Return the row and column of the best value of each column, among the rows that share their other texts."""
-        found: set[tuple[int, int]] = set()
-        alike: dict[tuple[Value, ...], list[int]] = {}
+        best: set[tuple[int, int]] = set()
+        groups: dict[tuple[Value, ...], list[int]] = {}
         for number, row in enumerate(self.rows):
-            alike.setdefault(tuple(row.get(key) for key in _GROUPS), []).append(number)
+            groups.setdefault(tuple(row.get(key) for key in _GROUPS), []).append(number)
         for place, column in enumerate(self.columns):
-            for group in alike.values() if column.better else ():
+            for group in groups.values() if column.better else ():
                 values = {number: self.rows[number].get(column.key) for number in group}
                 known = {n: v.value for n, v in values.items() if isinstance(v, Interval) and not math.isnan(v.value)}
                 if len(known) > 1:
                     top = round(_BEST[column.better](known.values()), column.digits)
-                    found |= {(n, place) for n, value in known.items() if round(value, column.digits) == top}
-        return found
+                    best |= {(n, place) for n, value in known.items() if round(value, column.digits) == top}
+        return best
 
     def numeric(self) -> list[bool]:
         """Return for each column whether it holds numbers, by its first value; an empty one does not."""
@@ -171,20 +171,22 @@ def make_table(key: str, rows: Sequence[Row], titles: Mapping[str, str] | None =
     Caption and headings stand in ``tables.yaml`` under the key; ``titles`` are headings that are not known beforehand,
     and the words fill in the braces of both. A column that is named after a metric, and has no heading, has its label.
     """
-    texts: dict[str, Any] = {**texts_of("tables")["*"], **texts_of("tables")[key], **(titles or {})}
+    texts: dict[str, Any] = {**template_texts("tables")["*"], **template_texts("tables")[key], **(titles or {})}
     keys = dict.fromkeys(name for row in rows for name in row)
     if all(row.get("trust") is None for row in rows):
         keys.pop("trust", None)
     columns = []
     for name in keys:
-        plain = Column(name, "")
-        usual = name.replace("_", " ").capitalize()
-        if metric_of(plain.metric) or is_metric_column(name):
-            usual = texts.get(name.removesuffix(plain.metric) + "metric", "{label}")
-        text = texts.get(name, usual)
-        about: dict[str, Any] = {"title": text} if isinstance(text, str) else {"title": usual, **text}
-        title = about["title"].format(label=describe_metric(plain.metric), **words)
-        columns.append(Column(name, title, about.get("digits", 3), about.get("signed", False), about.get("better", "")))
+        column = Column(name, "")
+        default = name.replace("_", " ").capitalize()
+        if metric_of(column.metric) or is_metric_column(name):
+            default = texts.get(name.removesuffix(column.metric) + "metric", "{label}")
+        text = texts.get(name, default)
+        options: dict[str, Any] = {"title": text} if isinstance(text, str) else {"title": default, **text}
+        title = options["title"].format(label=describe_metric(column.metric), **words)
+        columns.append(
+            Column(name, title, options.get("digits", 3), options.get("signed", False), options.get("better", ""))
+        )
     return Table(key, texts["caption"].format(**words) if rows else "", tuple(columns), tuple(rows))
 
 
@@ -203,10 +205,10 @@ def number_text(value: float, *, digits: int = 3, signed: bool = False) -> str:
 
 def interval_text(interval: Interval, *, digits: int = 3, signed: bool = False) -> str:
     """Return a value with its range, e.g. ``"0.812 [0.790, 0.834]"``."""
-    return " ".join(_texts(interval, Column("", "", digits, signed)))
+    return " ".join(_cell_texts(interval, Column("", "", digits, signed)))
 
 
-def _texts(value: Value, column: Column) -> tuple[str, str]:
+def _cell_texts(value: Value, column: Column) -> tuple[str, str]:
     if isinstance(value, Interval):
         shown, low, high = (
             number_text(part, digits=column.digits, signed=column.signed)

@@ -200,8 +200,8 @@ def add_user(path: Path, name: str, role: Role, password: str) -> None:
     users = require_name(path, name)
     if len(password) < _SHORTEST:
         raise DataError(f"the password has {len(password)} characters, expected at least {_SHORTEST}")
-    found = _UsersFile(users={**users, name: _User(role=role, password=_hasher().hash(password))})
-    write_json(path, found.model_dump())
+    user_file = _UsersFile(users={**users, name: _User(role=role, password=_hasher().hash(password))})
+    write_json(path, user_file.model_dump())
 
 
 def require_name(path: Path, name: str) -> dict[str, _User]:

@@ -62,7 +62,7 @@ class Review:
     def __init__(self, folder: CaseFolder, store: Store, settings: Settings) -> None:
         self.folder, self.store = folder, require_whole(store, folder)
         self._state = State()
-        about = {
+        opened = {
             "digest": folder.digest,
             "cases": len(folder.cases),
             "model": folder.model,
@@ -70,7 +70,7 @@ class Review:
             "files": fingerprints(folder.cases),
         }
         if self.state().opened is None:
-            self.store.append(Draft(str(uuid.uuid4()), "server", "opened", None, about), check=self._require_unopened)
+            self.store.append(Draft(str(uuid.uuid4()), "server", "opened", None, opened), check=self._require_unopened)
         started = {**asdict(settings), "version": __version__}
         self.store.append(Draft(str(uuid.uuid4()), "server", "started", None, started))
 

@@ -55,7 +55,7 @@ def read_attacked(path: Path, folder: CaseFolder) -> dict[int, AttackedCase]:
             for row, name in enumerate(recorded["name"]):
                 case = cases.get(Path(str(name)).stem)
                 if case is not None and case.number not in found:
-                    shown = _matching(case, recorded, row, folder.white)
+                    shown = _match(case, recorded, row, folder.white)
                     found |= {} if shown is None else {case.number: shown}
         except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
             raise DataError(f"'{file}' is damaged ({error}); evaluate again, or leave --records out") from error
@@ -70,21 +70,23 @@ def _galleries(path: Path, model: str) -> Iterator[Path]:
             yield file
 
 
-def _matching(case: Case, recorded: dict[str, NDArray[np.generic]], row: int, white: int | None) -> AttackedCase | None:
+def _match(case: Case, recorded: dict[str, NDArray[np.generic]], row: int, white: int | None) -> AttackedCase | None:
     """Return what a row of a gallery says of a case, None if it is about another image."""
+    from trustseg.reporting.labels import describe_eps, is_l2  # ask the attack's entry, which loads torch
+
     before = recorded["image"][row].astype(np.uint8)
     area = _area_of(case, read_image(case.file), before, white)
     if area is None:
         return None
     after = (recorded["adversarial"][row].astype(np.float32) * 255).round().clip(0, 255).astype(np.uint8)
-    mask = _enlarged(recorded["adversarial_probability"][row].astype(np.float32), area, case) > np.float32(0.5)
+    mask = _at_image_size(recorded["adversarial_probability"][row].astype(np.float32), area, case) > np.float32(0.5)
     name = str(np.broadcast_to(recorded["condition"], len(recorded["name"]))[row])
     eps = float(np.broadcast_to(recorded["eps"], len(recorded["name"]))[row])
     return AttackedCase(
-        attack=f"{name}, budget {eps:g} (L2)" if "l2" in name.split("_") else f"{name}, budget {255 * eps:.3g}/255",
+        attack=f"{name}, budget {describe_eps((name, eps))}{' (L2)' if is_l2(name) else ''}",
         side=before.shape[0],
-        before=png(_enlarged(before, area, case)),
-        after=png(_enlarged(after, area, case)),
+        before=png(_at_image_size(before, area, case)),
+        after=png(_at_image_size(after, area, case)),
         mask=png(mask.astype(np.uint8) * 255),
     )
 
@@ -100,7 +102,6 @@ def _area_of(case: Case, picture: Picture, before: NDArray[np.uint8], white: int
     return None
 
 
-def _enlarged(plane: NDArray[Value], area: Area, case: Case) -> NDArray[Value]:
-    """Return the part of a square that shows a case, at the size of its image."""
+def _at_image_size(plane: NDArray[Value], area: Area, case: Case) -> NDArray[Value]:
     part = Image.fromarray(np.ascontiguousarray(plane[area.slices]))
     return np.asarray(part.resize((case.width, case.height), Image.Resampling.BILINEAR))

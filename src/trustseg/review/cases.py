@@ -105,13 +105,13 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
         DataError: if one is damaged.
     """
     about, table = read_prediction_folder(folder)
-    found = {each.image: each for each in about.images}
+    images_by_name = {each.image: each for each in about.images}
     if images is not None and not images.is_dir():
         raise MissingFileError(f"no folder '{images}'; --images is the folder of the images")
-    sources = [Path(found[name].file) for name in table["image"]]
-    digests = [found[name].sha256 for name in table["image"]]
+    sources = [Path(images_by_name[name].file) for name in table["image"]]
+    digests = [images_by_name[name].sha256 for name in table["image"]]
     files = [folder / source for source in sources] if images is None else _found_in(images, sources, digests)
-    named = [found[name].named for name in table["image"]]
+    named = [images_by_name[name].named for name in table["image"]]
     masks = [mask_file(folder, name) for name in named]
     maps = [uncertainty_file(folder, name) for name in named]
     _require(masks, "masks", _RESTORE)

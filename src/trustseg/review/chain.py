@@ -17,10 +17,10 @@ __all__ = [
     "Head",
     "canonical",
     "chain_faults",
+    "hash_of_entry",
     "head_faults",
     "parse_head",
     "read_heads",
-    "sealed",
 ]
 
 GENESIS: Final = "0" * 64
@@ -106,7 +106,7 @@ def canonical(content: object) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def sealed(entry: Entry) -> str:
+def hash_of_entry(entry: Entry) -> str:
     """Return the hash that belongs to an entry, whatever its ``hash`` says."""
     parts = [entry.number, entry.key, entry.time, entry.reviewer, entry.kind, entry.case, entry.content, entry.previous]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
@@ -121,7 +121,7 @@ def chain_faults(entries: Iterable[Entry]) -> list[str]:
             faults.append(f"entry {expected} is missing: entry {entry.number} stands in its place")
         if entry.previous != previous:
             faults.append(f"entry {entry.number} does not follow the entry before it")
-        if sealed(entry) != entry.hash:
+        if hash_of_entry(entry) != entry.hash:
             faults.append(f"entry {entry.number} was changed")
         previous, expected = entry.hash, entry.number + 1
     return faults
@@ -132,12 +132,12 @@ def head_faults(entries: Sequence[Entry], heads: Iterable[Head]) -> list[str]:
 
     This finds what the chain alone cannot: entries cut off at the end, and a chain computed anew after a change.
     """
-    held = {entry.number: entry.hash for entry in entries}
-    last = max(held, default=0)
+    hashes = {entry.number: entry.hash for entry in entries}
+    last = max(hashes, default=0)
     faults = []
     for head in heads:
         if head.number > last:
             faults.append(f"entry {head.number} was cut off: the log ends at {last}")
-        elif held.get(head.number) != head.hash:
+        elif hashes.get(head.number) != head.hash:
             faults.append(f"entry {head.number} is not the one whose hash was kept")
     return faults

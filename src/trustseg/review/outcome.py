@@ -109,22 +109,22 @@ def agreement(folder: CaseFolder, store: Store, state: State) -> list[Pair]:
     return [_pair(names, found, folder, store) for names, found in sorted(both.items())]
 
 
-def _pair(names: tuple[str, str], found: Sequence[tuple[Entry, Entry]], folder: CaseFolder, store: Store) -> Pair:
-    first, second = (np.array([pair[place].content["decision"] for pair in found]) for place in range(2))
-    numbers = [one.case or 0 for one, _ in found]
+def _pair(names: tuple[str, str], pairs: Sequence[tuple[Entry, Entry]], folder: CaseFolder, store: Store) -> Pair:
+    first, second = (np.array([pair[place].content["decision"] for pair in pairs]) for place in range(2))
+    numbers = [one.case or 0 for one, _ in pairs]
 
     def kappa(rows: NDArray[np.int64]) -> float:
         return cohen_kappa(list(first[rows]), list(second[rows]))
 
     overlaps: list[float] = []
-    for number, pair in zip(numbers, found, strict=True):
+    for number, pair in zip(numbers, pairs, strict=True):
         case = folder.case(number)
         masks = [mask for entry in pair if (mask := _decided_mask(case, store, entry)) is not None]
         if len(masks) == 2 and (value := overlap(*(read_mask_png(mask, case) for mask in masks))) is not None:
             overlaps.append(value)
     return Pair(
         names,
-        len(found),
+        len(pairs),
         float((first == second).mean()),
         bootstrap_statistic(kappa, numbers, draws=500),
         median(overlaps) if overlaps else None,
@@ -143,7 +143,7 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float:
         Cohen, "A Coefficient of Agreement for Nominal Scales", Educational and Psychological Measurement 1960.
     """
     names = sorted({*first, *second})
-    one, other = (np.array([[word == name for name in names] for word in words]) for words in (first, second))
-    seen = float((one & other).any(axis=1).mean())
-    chance = float((one.mean(axis=0) * other.mean(axis=0)).sum())
-    return float("nan") if chance == 1 else (seen - chance) / (1 - chance)
+    first_is, second_is = (np.array([[word == name for name in names] for word in words]) for words in (first, second))
+    observed = float((first_is & second_is).any(axis=1).mean())
+    chance = float((first_is.mean(axis=0) * second_is.mean(axis=0)).sum())
+    return float("nan") if chance == 1 else (observed - chance) / (1 - chance)

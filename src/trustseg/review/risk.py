@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from trustseg.deferral.bounds import clopper_pearson
 from trustseg.deferral.certified import CertifiedPolicy
-from trustseg.deferral.policy import check_records, scores_of
+from trustseg.deferral.policy import check_records
 from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.records import model_of, read_records, score_column
 from trustseg.review.cases import CaseFolder
 from trustseg.review.outcome import tau_of
 from trustseg.statistics import Interval, bootstrap_ratio
+from trustseg.tables import floats_of
 
 __all__ = ["RiskTable", "Similar", "read_risk", "risk_table"]
 
@@ -118,8 +119,8 @@ def risk_table(records: pl.DataFrame, column: str, *, tau: float, draws: int = 1
     clean = records.filter(pl.col("condition") == "clean", pl.col(column).is_not_null(), pl.col(column).is_not_nan())
     if not len(clean):
         raise DataError("the records hold no clean image with a score; evaluate again")
-    scores = scores_of(clean, column)
-    dice = clean["dice"].cast(pl.Float64).fill_null(math.nan).to_numpy()
+    scores = floats_of(clean, column)
+    dice = floats_of(clean, "dice")
     patients = clean["patient"].cast(pl.String).to_numpy()
     failed = (dice < tau).astype(np.float64)
     points = []

@@ -65,7 +65,7 @@ def _require_own_page(request: Request) -> None:
 
 
 Context = Annotated[AppContext, Depends(_context)]
-Known = Annotated[Session, Depends(_session)]
+LoggedIn = Annotated[Session, Depends(_session)]
 Number = Annotated[int, Path(ge=1, le=10**9)]
 Layer = Literal["before", "after", "mask"]
 
@@ -80,13 +80,13 @@ def log_in(body: Credentials, request: Request, response: Response, context: Con
 
 
 @router.get("/session")
-def who(session: Known, context: Context) -> Values:
+def who(session: LoggedIn, context: Context) -> Values:
     """Return who is logged in."""
     return session_view(context.review, session.reader, session.csrf, target=context.target)
 
 
 @router.delete("/session")
-def log_out(request: Request, response: Response, _: Known, context: Context) -> Values:
+def log_out(request: Request, response: Response, _: LoggedIn, context: Context) -> Values:
     """End the session."""
     context.auth.log_out(request.cookies.get(context.cookie, ""))
     response.delete_cookie(context.cookie, path="/")
@@ -100,20 +100,20 @@ def login(context: Context) -> Values:
 
 
 @router.get("/cases")
-def cases(session: Known, context: Context) -> Values:
+def cases(session: LoggedIn, context: Context) -> Values:
     """Return the work list."""
     with context.review.store.reading():
         return list_view(context.review, session.reader, context.risk)
 
 
 @router.get("/risk")
-def risk(_: Known, context: Context) -> Values:
+def risk(_: LoggedIn, context: Context) -> Values:
     """Return the table of thresholds, or why there is none."""
     return {"why": NO_RECORDS} if context.risk is None else risk_view(context.risk)
 
 
 @router.get("/cases/{number}")
-def case(number: Number, session: Known, context: Context) -> Values:
+def case(number: Number, session: LoggedIn, context: Context) -> Values:
     """Return a case."""
     with context.review.store.reading():
         found = case_view(context.review, context.review.folder.case(number), session.reader)
@@ -122,58 +122,58 @@ def case(number: Number, session: Known, context: Context) -> Values:
 
 
 @router.get("/cases/{number}/image", response_class=Response)
-def image(number: Number, _: Known, context: Context) -> Response:
+def image(number: Number, _: LoggedIn, context: Context) -> Response:
     """Return the image (PNG)."""
     return _png(_image(context.review.folder.case(number), white=context.review.folder.white))
 
 
 @router.get("/cases/{number}/values", response_class=Response)
-def values(number: Number, _: Known, context: Context) -> Response:
+def values(number: Number, _: LoggedIn, context: Context) -> Response:
     """Return what an image of more than 8 bits holds (uint16, little-endian, row by row); of others nothing, code 204.
 
     The header ``trustseg-values`` tells as JSON what the values mean, see ``DeepImage``.
     """
-    found = deep_values(context.review.folder.case(number), white=context.review.folder.white)
-    if found is None:
+    depth_image = deep_values(context.review.folder.case(number), white=context.review.folder.white)
+    if depth_image is None:
         return Response(status_code=204)
-    about = found._asdict() | {"channels": 3 if found.stored.ndim == 3 else 1}
-    shown = {name: about[name] for name in ("slope", "intercept", "black", "white", "inverted", "channels")}
+    facts = depth_image._asdict() | {"channels": 3 if depth_image.stored.ndim == 3 else 1}
+    shown = {name: facts[name] for name in ("slope", "intercept", "black", "white", "inverted", "channels")}
     return Response(
-        found.stored.astype("<u2").tobytes(),
+        depth_image.stored.astype("<u2").tobytes(),
         media_type="application/octet-stream",
         headers={"trustseg-values": json.dumps(shown)},
     )
 
 
 @router.get("/cases/{number}/thumbnail", response_class=Response)
-def thumbnail(number: Number, _: Known, context: Context) -> Response:
+def thumbnail(number: Number, _: LoggedIn, context: Context) -> Response:
     """Return the image, small (PNG)."""
     return _png(_thumbnail(context.review.folder.case(number), white=context.review.folder.white, small=True))
 
 
 @router.get("/cases/{number}/mask", response_class=Response)
-def mask(number: Number, session: Known, context: Context) -> Response:
+def mask(number: Number, session: LoggedIn, context: Context) -> Response:
     """Return the predicted mask (PNG), once the reader may see it."""
-    return _png(_seen(context, number, session.reader).mask.read_bytes())
+    return _png(_visible_case(context, number, session.reader).mask.read_bytes())
 
 
 @router.get("/cases/{number}/uncertainty", response_class=Response)
-def uncertainty(number: Number, session: Known, context: Context) -> Response:
+def uncertainty(number: Number, session: LoggedIn, context: Context) -> Response:
     """Return the uncertainty map (PNG), once the reader may see it."""
-    return _png(_seen(context, number, session.reader).uncertainty.read_bytes())
+    return _png(_visible_case(context, number, session.reader).uncertainty.read_bytes())
 
 
 @router.get("/cases/{number}/attacked/{layer}", response_class=Response)
-def attacked(number: Number, layer: Layer, session: Known, context: Context) -> Response:
+def attacked(number: Number, layer: Layer, session: LoggedIn, context: Context) -> Response:
     """Return a picture that an evaluation recorded of the case (PNG), once the reader may see the mask."""
-    recorded = context.attacked.get(_seen(context, number, session.reader).number)
+    recorded = context.attacked.get(_visible_case(context, number, session.reader).number)
     if recorded is None:
         raise MissingFileError(f"no evaluation has recorded case {number} under attack")
     return _png(recorded._asdict()[layer])
 
 
 @router.get("/cases/{number}/drawn/{entry}", response_class=Response)
-def drawn(number: Number, entry: Number, session: Known, context: Context) -> Response:
+def drawn(number: Number, entry: Number, session: LoggedIn, context: Context) -> Response:
     """Return the mask (PNG) that came with a decision on the case, if the reader may see that decision."""
     with context.review.store.reading():
         view = case_view(context.review, context.review.folder.case(number), session.reader)
@@ -186,41 +186,40 @@ def drawn(number: Number, entry: Number, session: Known, context: Context) -> Re
 
 
 @router.post("/cases/{number}/rating")
-def rate(number: Number, body: RatingBody, session: Known, context: Context) -> Values:
+def rate(number: Number, body: RatingBody, session: LoggedIn, context: Context) -> Values:
     """Keep how sure the reader is that there is foreground, before the mask is shown."""
     context.review.rate(number, session.reader, key=body.key, rating=body.rating, seconds=body.seconds)
     return case(number, session, context)
 
 
 @router.post("/cases/{number}/decision")
-def decide(number: Number, body: DecisionBody, session: Known, context: Context) -> Values:
+def decide(number: Number, body: DecisionBody, session: LoggedIn, context: Context) -> Values:
     """Keep a decision."""
     context.review.decide(number, session.reader, body.verdict(), key=body.key)
     return case(number, session, context)
 
 
 @router.post("/cases/{number}/adjudication")
-def adjudicate(number: Number, body: DecisionBody, session: Known, context: Context) -> Values:
+def adjudicate(number: Number, body: DecisionBody, session: LoggedIn, context: Context) -> Values:
     """Settle a case on which two readers disagree."""
     context.review.adjudicate(number, session.reader, body.verdict(), key=body.key)
     return case(number, session, context)
 
 
 @router.post("/cases/{number}/withdrawal")
-def withdraw(number: Number, body: WithdrawalBody, session: Known, context: Context) -> Values:
+def withdraw(number: Number, body: WithdrawalBody, session: LoggedIn, context: Context) -> Values:
     """Take back the reader's last decision."""
     context.review.withdraw(number, session.reader, key=body.key)
     return case(number, session, context)
 
 
 @router.post("/switch")
-def switch(body: SwitchBody, session: Known, context: Context) -> Values:
+def switch(body: SwitchBody, session: LoggedIn, context: Context) -> Values:
     """Send every case to a human from now on, or let the policy apply again."""
     return entry_view(context.review.switch(session.reader, key=body.key, stop=body.stop, reason=body.reason))
 
 
-def _seen(context: AppContext, number: int, reader: Reader) -> Case:
-    """Return a case whose mask a reader may see."""
+def _visible_case(context: AppContext, number: int, reader: Reader) -> Case:
     found = context.review.folder.case(number)
     with context.review.store.reading():
         if not context.review.state().sees_mask(number, reader):

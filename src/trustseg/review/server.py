@@ -78,7 +78,6 @@ def create_app(context: AppContext, *, hosts: Sequence[str] = LOCAL) -> FastAPI:
 
 
 def _refuse(_: Request, error: Exception) -> Response:
-    """Answer with the sentence of an error."""
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), 422)
     headers = {"retry-after": "300"} if code == 429 else None
     return JSONResponse({"detail": str(error)}, status_code=code, headers=headers)

@@ -49,7 +49,7 @@ class Server:
     address: str  # what people open; with the token, where there is one
     cases: int  # how many there are
     notes: tuple[str, ...]  # for whoever starts it
-    held: socket.socket
+    listening_socket: socket.socket
 
     def run(self) -> None:
         """Answer requests until the process is told to end."""
@@ -66,7 +66,7 @@ class Server:
             timeout_graceful_shutdown=3,
         )
         with suppress(KeyboardInterrupt):  # raised again by uvicorn, after it has answered what was under way
-            uvicorn.Server(config).run(sockets=[self.held])
+            uvicorn.Server(config).run(sockets=[self.listening_socket])
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def listen(
     from trustseg.review.routes import AppContext
     from trustseg.review.server import create_app
 
-    public = _checked(settings, listening, users)
+    public = _require_consistent(settings, listening, users)
     cases = open_cases(folder, images=images)
     risk = None if records is None else read_risk(records, cases)
     attacked = {} if records is None else read_attacked(records, cases)
@@ -102,17 +102,17 @@ def listen(
     auth = Authenticator(token=token, users=None if users is None else Users(users), single=Reader("reviewer", "admin"))
     with ExitStack() as stack:
         place = folder / PLACE if state is None else state
-        stack.enter_context(_only_server(place))
-        held = stack.enter_context(_bound(listening))
+        stack.enter_context(_lock_review(place))
+        listening_socket = stack.enter_context(_bind(listening))
         store = open_store(folder, state=state)
         stack.callback(store.close)
-        port = held.getsockname()[1]
+        port = listening_socket.getsockname()[1]
         review = Review(cases, store, settings)
         context = AppContext(review, auth, risk, attacked, f"trustseg_review_{port}", public is not None, target)
         app = create_app(context, hosts=LOCAL if public is None else (*LOCAL, public))
         address = listening.public_url or f"http://{listening.host}:{port}/"
         address += "" if token is None else f"#token={token}"
-        yield Server(app, address, len(cases.cases), _notes(review, risk is None, len(attacked)), held)
+        yield Server(app, address, len(cases.cases), _notes(review, risk is None, len(attacked)), listening_socket)
 
 
 def _target_of(records: Path) -> str | None:
@@ -129,7 +129,7 @@ def _target_of(records: Path) -> str | None:
 
 
 @contextmanager
-def _only_server(place: Path) -> Iterator[None]:
+def _lock_review(place: Path) -> Iterator[None]:
     """Hold a review for this server; the lock ends with the process, however that ends."""
     make_folder(place)
     path = place / LOCK
@@ -146,7 +146,7 @@ def _only_server(place: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _checked(settings: Settings, listening: Listening, users: Path | None) -> str | None:
+def _require_consistent(settings: Settings, listening: Listening, users: Path | None) -> str | None:
     """Return the name of the host of the reverse proxy, None without one, after checking what fits together."""
     if settings.readers > 1 and users is None:
         raise ConfigError("--readers 2 needs people who can be told apart; give --users FILE")
@@ -165,18 +165,18 @@ def _checked(settings: Settings, listening: Listening, users: Path | None) -> st
     return found.hostname
 
 
-def _bound(listening: Listening) -> socket.socket:
-    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _bind(listening: Listening) -> socket.socket:
+    listening_socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((listening.host, listening.port))
-        held.listen(2048)  # so that whoever opens the address at once waits for the server
+        listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening_socket.bind((listening.host, listening.port))
+        listening_socket.listen(2048)  # so that whoever opens the address at once waits for the server
     except OSError as error:
-        held.close()
+        listening_socket.close()
         raise ConfigError(
             f"cannot listen on {listening.host} port {listening.port} ({error.strerror}); choose another with --port"
         ) from error
-    return held
+    return listening_socket
 
 
 def _notes(review: Review, no_records: bool, attacked: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import make_folder, private_log, replacing
-from trustseg.review.chain import GENESIS, HEADS, Entry, Head, canonical, read_heads, sealed
+from trustseg.review.chain import GENESIS, HEADS, Entry, Head, canonical, hash_of_entry, read_heads
 
 __all__ = ["DATABASE", "Draft", "RepeatedKeyError", "Store"]
 
@@ -105,7 +105,7 @@ class Store:
             found = connection.execute(f"SELECT {_COLUMNS} FROM log WHERE key = ?", (draft.key,)).fetchone()
             if found is not None:
                 entry = _entry(found)
-                if _same(entry, draft):
+                if _is_from_draft(entry, draft):
                     return entry
                 raise RepeatedKeyError("this key was used for another entry; send a new one")
             more = check() if check is not None else None
@@ -122,7 +122,7 @@ class Store:
                 content=json.loads(canonical({**draft.content, **(more or {})})),
                 previous=last.hash,
             )
-            entry = replace(entry, hash=sealed(entry))
+            entry = replace(entry, hash=hash_of_entry(entry))
             if draft.mask is not None:
                 name = hashlib.sha256(draft.mask).hexdigest()
                 connection.execute("INSERT OR IGNORE INTO masks VALUES (?, ?)", (name, draft.mask))
@@ -265,8 +265,8 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     return Entry(number, key, time, reviewer, kind, case, parsed, previous, digest)
 
 
-def _same(entry: Entry, draft: Draft) -> bool:
+def _is_from_draft(entry: Entry, draft: Draft) -> bool:
     """Return whether an entry is what a draft became."""
-    asked = {name: entry.content.get(name) for name in draft.content}
-    about = (entry.reviewer, entry.kind, entry.case) == (draft.reviewer, draft.kind, draft.case)
-    return about and canonical(asked) == canonical(draft.content)
+    content = {name: entry.content.get(name) for name in draft.content}
+    is_same_event = (entry.reviewer, entry.kind, entry.case) == (draft.reviewer, draft.kind, draft.case)
+    return is_same_event and canonical(content) == canonical(draft.content)

@@ -55,7 +55,7 @@ def summarise(folder: CaseFolder, store: Store, *, risk: RiskTable | None = None
         "progress": {status: statuses[status] for status in ("open", "in progress", "disagreement", "done")},
         "entries": dict(sorted(kinds.items())),
         "readers": readers,
-        "agreement": [_pair(pair) for pair in agreement(folder, store, state)],
+        "agreement": [_pair_values(pair) for pair in agreement(folder, store, state)],
         "failures": _failures(folder, state, risk),
         "stops": stops,
         "notes": [
@@ -122,7 +122,7 @@ def _reader(folder: CaseFolder, state: State, name: str) -> Values:
         "overrides": (len(own) - decisions["accept"]) / len(own) if own else None,
         "settled": sum(entry.reviewer == name for entries in state.adjudications.values() for entry in entries[-1:]),
         "minutes": sum(seconds) / 60,
-        "minutes_per_case": _spread(seconds),
+        "minutes_per_case": _quartiles(seconds),
         "rated_blind": sum(rating is not None for _, rating in rated),
         "rated_sure": len(sure),
         "rated_as_the_mask": sum((rating > 3) == (case.predicted_fraction > 0) for case, rating in sure),
@@ -135,29 +135,31 @@ def _failures(folder: CaseFolder, state: State, risk: RiskTable | None) -> Value
     judged = [
         (case, has_failed(final, tau=tau)) for case in folder.cases if (final := state.final(case.number)) is not None
     ]
-    known = [(case, failed) for case, failed in judged if failed is not None]
-    flagged = [failed for case, failed in known if case.flagged is not False]
-    kept = [failed for case, failed in known if case.flagged is False]
-    found: Values = {
+    decided = [(case, failed) for case, failed in judged if failed is not None]
+    flagged = [failed for case, failed in decided if case.flagged is not False]
+    kept = [failed for case, failed in decided if case.flagged is False]
+    figures: Values = {
         "tau": tau,
         "done": len(judged),
-        "not_told": len(judged) - len(known),
+        "not_told": len(judged) - len(decided),
         "flagged": {"done": len(flagged), "failed": sum(flagged)},
         "kept": {"done": len(kept), "failed": sum(kept)},
         "expected": None,
     }
-    if risk is not None and risk.groups and known:
-        chances = [1.0 if math.isnan(each) else float(each) for each in risk.chance([case.score for case, _ in known])]
+    if risk is not None and risk.groups and decided:
+        chances = [
+            1.0 if math.isnan(each) else float(each) for each in risk.chance([case.score for case, _ in decided])
+        ]
         low, high = likely_range(chances) if risk.patients >= _FEWEST_PATIENTS else (None, None)
-        found["expected"] = {
-            "cases": len(known),
+        figures["expected"] = {
+            "cases": len(decided),
             "patients": risk.patients,
             "failed": sum(chances),
             "low": low,
             "high": high,
             "found": sum(flagged) + sum(kept),
         }
-    return found
+    return figures
 
 
 def _oversight(
@@ -193,12 +195,11 @@ def override_note(name: str, overridden: int, decided: int) -> str | None:
     )
 
 
-def _pair(pair: Pair) -> Values:
+def _pair_values(pair: Pair) -> Values:
     return {**pair._asdict(), "readers": list(pair.readers), "kappa": interval_values(pair.kappa)}
 
 
-def _spread(seconds: Sequence[float]) -> Values | None:
-    """Return median and quartiles in minutes, None without any."""
+def _quartiles(seconds: Sequence[float]) -> Values | None:
     if not seconds:
         return None
     low, high = quantiles(seconds, n=4)[::2] if len(seconds) > 1 else (seconds[0], seconds[0])

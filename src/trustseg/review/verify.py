@@ -35,10 +35,10 @@ def verify(store: Store, *, head: Head | None = None, folder: CaseFolder | None 
     heads = [*kept, *([] if head is None else [head])]
     faults = [*store.heads_faults(), *chain_faults(entries), *head_faults(entries, heads)]
     named = {str(entry.content.get("mask")) for entry in entries if entry.content.get("mask")}
-    held = set(store.mask_names())
-    faults += [f"the drawn mask {name[:12]} is gone" for name in sorted(named - held)]
-    faults += [f"the mask {name[:12]} belongs to no entry" for name in sorted(held - named)]
-    for name in sorted(named & held):
+    stored = set(store.mask_names())
+    faults += [f"the drawn mask {name[:12]} is gone" for name in sorted(named - stored)]
+    faults += [f"the mask {name[:12]} belongs to no entry" for name in sorted(stored - named)]
+    for name in sorted(named & stored):
         if hashlib.sha256(store.mask(name) or b"").hexdigest() != name:
             faults.append(f"the drawn mask {name[:12]} was changed")
     return faults if folder is None else [*faults, *changed_files(store, folder)]

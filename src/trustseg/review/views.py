@@ -135,19 +135,19 @@ def _row(review: Review, state: State, case: Case, reader: Reader, similar: Simi
 
 def _reasons(review: Review, state: State, case: Case, *, sees_mask: bool) -> list[str]:
     """Return why a case is to be looked at, or that it is not flagged."""
-    policy, found = review.folder.policy, []
+    policy, reasons = review.folder.policy, []
     if state.stopped is not None:
-        found.append("stop switch: every case")
+        reasons.append("stop switch: every case")
     if policy is None:
-        found.append("no policy: every case")
+        reasons.append("no policy: every case")
     elif math.isnan(case.score):
-        found.append("no score")
+        reasons.append("no score")
     elif case.flagged and math.isinf(policy.threshold):
-        found.append("the policy reviews everything")
+        reasons.append("the policy reviews everything")
     elif case.flagged:
-        found.append(f"score above {policy.threshold:.3g}")
-    elif not found:
-        found.append("not flagged" if policy.fitted else "not flagged: the policy promises nothing")
+        reasons.append(f"score above {policy.threshold:.3g}")
+    elif not reasons:
+        reasons.append("not flagged" if policy.fitted else "not flagged: the policy promises nothing")
     if sees_mask and case.predicted_fraction == 0:
-        found.append(f"nothing predicted, largest probability {case.largest_probability:.2f}")
-    return found
+        reasons.append(f"nothing predicted, largest probability {case.largest_probability:.2f}")
+    return reasons

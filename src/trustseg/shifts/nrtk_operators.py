@@ -53,27 +53,27 @@ def nrtk_shift(text: str) -> Callable[[Tensor, int, torch.Generator], Tensor]:
         UnknownNameError: if there is no such operator, or no such parameter of it.
         ConfigError: if no parameter has five values, or nrtk refuses one.
     """
-    name, _, given = text.removeprefix(NRTK).partition("(")
+    name, _, arguments = text.removeprefix(NRTK).partition("(")
     operators = nrtk_operators()
     if name not in operators:
         raise unknown_name("operator of nrtk that leaves pixels in their place", name, operators)
-    known = [each for each in signature(operators[name]).parameters if each not in ("seed", "is_static")]
-    values = {key: _values(value) for key, value in re.findall(r"(\w+)=(\[[^\]]*\]|[^,)]*)", given)}
+    parameters = [each for each in signature(operators[name]).parameters if each not in ("seed", "is_static")]
+    values = {key: _values(value) for key, value in re.findall(r"(\w+)=(\[[^\]]*\]|[^,)]*)", arguments)}
     for key in values:
-        if key not in known:
-            raise unknown_name(f"parameter of {name}", key, known)
+        if key not in parameters:
+            raise unknown_name(f"parameter of {name}", key, parameters)
     if 5 not in map(len, values.values()) or not {*map(len, values.values())} <= {1, 5}:
-        example = f"{{name: {NRTK}{name}, {known[0]}: [.., .., .., .., ..]}}"
+        example = f"{{name: {NRTK}{name}, {parameters[0]}: [.., .., .., .., ..]}}"
         raise ConfigError(f"shift {text}: write five values of a parameter, one for each severity: {example}")
 
     def operator(severity: int, seed: int) -> Callable[..., Any]:
         options = {key: each[severity - 1 if len(each) > 1 else 0] for key, each in values.items()}
         seeds = {"seed": seed} if "seed" in signature(operators[name]).parameters else {}
         try:
-            made: Callable[..., Any] = operators[name](**options, **seeds)
+            instance: Callable[..., Any] = operators[name](**options, **seeds)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"shift {text}, severity {severity}: {error}") from error
-        return made
+        return instance
 
     def shifted(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
         check(text, images, severity)

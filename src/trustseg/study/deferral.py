@@ -28,12 +28,7 @@ class _Decided:
 
 
 def score_decisions(
-    decided: pl.DataFrame,
-    policy: Policy,
-    *,
-    draws: int = 2000,
-    seed: int = 0,
-    report: ProgressCallback | None = None,
+    decided: pl.DataFrame, policy: Policy, *, draws: int = 2000, seed: int = 0, report: ProgressCallback | None = None
 ) -> pl.DataFrame:
     """Return what decisions achieve under each condition.
 
@@ -70,9 +65,9 @@ def score_decisions(
             "operating_points": group[policy.column].n_unique(),
             "guarantee": next((each for each in group["guarantee"] if each != HOLDS), HOLDS),
         }
-        for name, found in intervals_of(group, tau=policy.tau, draws=draws, seed=seed).items():
-            ends = {"value": found.value, "low": found.low, "high": found.high}
-            rows.append({**place, "score": name, **ends, **size, "undefined": found.undefined, **facts})
+        for name, interval in intervals_of(group, tau=policy.tau, draws=draws, seed=seed).items():
+            ends = {"value": interval.value, "low": interval.low, "high": interval.high}
+            rows.append({**place, "score": name, **ends, **size, "undefined": interval.undefined, **facts})
         if report is not None:
             report(done, len(groups))
     return pl.DataFrame(rows)

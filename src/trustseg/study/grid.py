@@ -78,7 +78,6 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
 
 
 def _require_training_keys(study: StudyConfig) -> None:
-    """Refuse a grid over how models are measured, for which nothing would be trained."""
     for key in (key for grid in study.grid for key in grid):
         if key.startswith("evaluation."):
             raise ConfigError(

@@ -116,7 +116,7 @@ def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> d
     configs = [run.model_dump(mode="json") for run in runs]
     places = {(condition.name, condition.eps) for run in runs[:1] for condition in conditions_of(run.evaluation)}
     attacks = {attack.label for run in runs[:1] for attack in run.evaluation.attacks}
-    found = {}
+    reasons = {}
     for hypothesis in hypotheses:
         names = attacks if hypothesis.condition == "attacked" else {hypothesis.condition}
         measured = [
@@ -127,12 +127,12 @@ def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> d
             and (name == "clean" or hypothesis.eps is None or abs(eps - hypothesis.eps) < 1e-9)
         ]
         if reason := _why_incomparable(hypothesis, configs):
-            found[hypothesis.name] = reason
+            reasons[hypothesis.name] = reason
         elif not measured:
             what = "an attack" if hypothesis.condition == "attacked" else hypothesis.condition
             budget = "" if hypothesis.eps is None else f" at {hypothesis.eps * 255:g}/255"
-            found[hypothesis.name] = f"{what}{budget} is not among the conditions measured"
-    return found
+            reasons[hypothesis.name] = f"{what}{budget} is not among the conditions measured"
+    return reasons
 
 
 def _why_incomparable(hypothesis: Hypothesis, configs: Sequence[Mapping[str, Any]]) -> str:

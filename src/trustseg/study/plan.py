@@ -135,7 +135,6 @@ def passes_of_attack(name: str, *, evidential: bool = False, **options: Any) -> 
 
 
 def _training_passes(config: RunConfig, training: int) -> float:
-    """Return the passes of one training and of its validation."""
     options = config.training
     epochs = sum(epoch_passes(config, training, epoch=epoch).work for epoch in range(options.epochs))
     validations = -(-options.epochs // options.validation_every)  # the last epoch is one of them
@@ -158,7 +157,6 @@ def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:
 
 
 def _searched(config: RunConfig) -> int:
-    """Return the passes that the search for an image's smallest budget takes at most."""
     options = config.evaluation.minimal
     if options.tau is None:
         return 0
@@ -173,7 +171,6 @@ def _pack(config: StudyConfig, folder: Path) -> Pack | None:
 
 
 def _images(config: StudyConfig, cells: list[Cell], pack: Pack | None) -> dict[str, tuple[int, int]]:
-    """Return how many images each cell is trained and tested on."""
     if pack is None:
         made = config.phantoms
         counts = round(made.train * (1 - config.data.validation_fraction)), made.test

@@ -101,7 +101,6 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
 
 
 def _write_phantoms(config: StudyConfig, path: Path) -> None:
-    """Generate the dataset of a study that names no data."""
     try:
         write_phantoms(path, size=config.data.size, **config.phantoms.model_dump())
     except DataError:
@@ -145,7 +144,6 @@ def _status(cell: Path) -> CellStatus:
 
 
 def _warning(cell: Path) -> str:
-    """Return the warning of a cell in words."""
     epochs = warnings_of(cell).get("catastrophic_overfitting")
     if not isinstance(epochs, list):
         return ""
@@ -153,7 +151,6 @@ def _warning(cell: Path) -> str:
 
 
 def _owner(cell: Path) -> int | None:
-    """Return the process that last claimed a cell."""
     lock = cell / "claim.lock"
     text = lock.read_text() if lock.exists() else ""
     return int(text) if text.isdigit() else None

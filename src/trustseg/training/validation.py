@@ -74,7 +74,6 @@ def validated(
 
 
 def _dice(segmenter: Segmenter, masks: Tensor, **conditions: Tensor) -> dict[str, Tensor]:
-    """Return the Dice (B,) of the images under each condition, by name."""
     with torch.no_grad():
         return {name: dice(segmenter.belief(shown).log_odds > 0, masks) for name, shown in conditions.items()}
 

@@ -60,7 +60,6 @@ class _Patient(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _patient(seed: int, number: int, infected: bool) -> _Patient:
-    """Return what all images of a patient share."""
     generator = stream(seed, number, _PATIENT)
     body = draw_body(generator)
     tree = vessel_tree(generator)

@@ -20,13 +20,11 @@ TEXTS = ("PORTABLE", "AP", "ERECT", "SUPINE", "MOBILE", "AP SITTING", "UPRIGHT",
 
 
 def _scaled(canvas: Image.Image, size: int) -> Array:
-    """Return a PEN x PEN canvas as a (size, size) map in [0, 1]."""
     resample = Image.Resampling.BOX if size < PEN else Image.Resampling.BILINEAR
     return np.asarray(canvas.resize((size, size), resample), dtype=np.float32) * np.float32(1 / 255)
 
 
 def _pen(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return frame coordinates in [-1, 1] as pen coordinates."""
     return (points + 1) * (PEN / 2)
 
 

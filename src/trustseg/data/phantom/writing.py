@@ -88,7 +88,6 @@ def write_phantoms(
 
 
 def _check(target: Path, counts: tuple[int, int, int], *, size: int, seed: int, jobs: int | None) -> None:
-    """Raise DataError for arguments of ``write_phantoms`` that cannot work."""
     check_size(size)
     for name, value in zip(("train", "test", "control"), counts, strict=True):
         if value < 0:
@@ -138,7 +137,6 @@ def _write_all(
 
 
 def _write_patients(root: Path, patients: Sequence[_Patient], size: int, seed: int) -> int:
-    """Write all images of some patients and return how many they were."""
     for patient in patients:
         folder = root / _SPLITS[patient.split]
         for session in range(1, patient.images + 1):

@@ -164,18 +164,18 @@ def restored(log_odds: Tensor, shape: tuple[int, int], conventions: Conventions)
     """
     height, width = shape
     size = conventions.size
-    seen = (size, size) if size is not None else shape
+    side = (size, size) if size is not None else shape
     if size is None and conventions.fit == "pad":
-        seen = (height + -height % STRIDE, width + -width % STRIDE)
+        side = (height + -height % STRIDE, width + -width % STRIDE)
     rows, columns = log_odds.shape[-2:]
-    if (rows, columns) != seen:
-        if seen[0] % rows or seen[1] % columns or seen[0] // rows != seen[1] // columns:
+    if (rows, columns) != side:
+        if side[0] % rows or side[1] % columns or side[0] // rows != side[1] // columns:
             raise ModelError(
-                f"the model returns maps of {columns}x{rows} pixels for images of {seen[1]}x{seen[0]}, which may show "
+                f"the model returns maps of {columns}x{rows} pixels for images of {side[1]}x{side[0]}, which may show "
                 "its centre or all of it; wrap the model so that it pads its input or resizes its output"
             )
-        log_odds = interpolate(log_odds, size=seen, mode="bilinear")
-    if seen == shape:
+        log_odds = interpolate(log_odds, size=side, mode="bilinear")
+    if side == shape:
         return log_odds
     if size is None or conventions.fit == "pad":
         return log_odds[..., :height, :width]

@@ -174,10 +174,10 @@ def _segformer(folder: Path) -> nn.Module:
     except ImportError as error:
         raise MissingPackageError("a SegFormer needs transformers; run 'pip install transformers'") from error
     bars = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
+    bars_were_on = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
-        module, found = transformers.SegformerForSemanticSegmentation.from_pretrained(
+        module, info = transformers.SegformerForSemanticSegmentation.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
@@ -187,11 +187,11 @@ def _segformer(folder: Path) -> nn.Module:
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise ModelError(f"'{folder}' cannot be read as a SegFormer ({first_line(error)})") from error
     finally:
-        if shown:
+        if bars_were_on:
             bars.enable_progress_bar()
-    if odd := [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in found[kind]]:
-        first = odd[0] if isinstance(odd[0], str) else odd[0][0]  # with both shapes, where these differ
-        raise ModelError(f"'{folder / 'model.safetensors'}' does not fit config.json: '{first}' (of {len(odd)})")
+    if wrong := [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in info[kind]]:
+        first = wrong[0] if isinstance(wrong[0], str) else wrong[0][0]  # with both shapes, where these differ
+        raise ModelError(f"'{folder / 'model.safetensors'}' does not fit config.json: '{first}' (of {len(wrong)})")
     network: nn.Module = module
     return network
 

@@ -120,12 +120,12 @@ def find_conventions(
         QuestionError: if there is no foreground to search with, and ``fixed`` leaves something open.
         ModelError: if the network fails on the images, or returns NaN whatever it gets.
     """
-    known = _checked({**network.facts.given, **fixed})
+    stated = _checked({**network.facts.given, **fixed})
     notes: list[str] = []
-    sized = _sizes(network, images, known)
-    inputs = _inputs(network, images, known, sized, notes)
+    sized = _sizes(network, images, stated)
+    inputs = _inputs(network, images, stated, sized, notes)
     searchable = masks is not None and bool((masks > 0).any())
-    if not searchable and not ({"output", "scale"} <= known.keys() or (len(inputs) == 1 and "output" in known)):
+    if not searchable and not ({"output", "scale"} <= stated.keys() or (len(inputs) == 1 and "output" in stated)):
         raise QuestionError(
             f"'{network.facts.name}': there is no mask with foreground to find its conventions with; say what its "
             "output and input are, for example --convention output=logit --convention scale=1"
@@ -133,26 +133,26 @@ def find_conventions(
     if masks is None or not searchable:
         return Findings(((inputs[0], float("nan")),), (), 0.0, (), network.facts.name, images.shape[-1])
     search = _Search([], {})
-    failures, shown = 0, ""
+    failures, raw_output = 0, ""
     for base in inputs:
-        given, raw = _outputs(network, images, base)
+        model_input, raw = _outputs(network, images, base)
         if raw.isnan().any():
             failures += 1
             continue
         if not search.found:
-            network.check_parity(given)
-            if (smaller := given.shape[-1] // raw.shape[-1]) > 1:
+            network.check_parity(model_input)
+            if (smaller := model_input.shape[-1] // raw.shape[-1]) > 1:
                 notes.append(f"The output is {smaller} times smaller than the input; it is taken to show all of it.")
-            shown = f"{raw.shape[1]} channel(s) with values from {float(raw.min()):.3g} to {float(raw.max()):.3g}"
-        for candidate in _candidates(raw, base, known):
+            raw_output = f"{raw.shape[1]} channel(s) with values from {float(raw.min()):.3g} to {float(raw.max()):.3g}"
+        for candidate in _candidates(raw, base, stated):
             odds = restored(log_odds_of(raw, candidate), (images.shape[-2], images.shape[-1]), candidate)
             search.note(candidate, torch.sigmoid(odds), masks)
     if failures == len(inputs):
         raise ModelError(f"'{network.facts.name}' returns NaN for every range of input that was tried")
     if not search.found:
-        told = ", ".join(f"{name}={known[name]}" for name in ("output", "class_index") if name in known)
-        odd = f"does not fit {told}; correct --convention" if told else "marks nothing in any image; check its weights"
-        raise ModelError(f"'{network.facts.name}' returns {shown}, which {odd}")
+        claim = ", ".join(f"{name}={stated[name]}" for name in ("output", "class_index") if name in stated)
+        problem = f"does not fit {claim}; correct --convention" if claim else "marks nothing; check its weights"
+        raise ModelError(f"'{network.facts.name}' returns {raw_output}, which {problem}")
     if failures:
         notes.append(f"{failures} ranges of input give NaN.")
     order = sorted(search.found, key=lambda each: -each[1])  # stable: the commonest first

@@ -10,19 +10,19 @@ from trustseg.deferral.policy import NEEDED
 from trustseg.metrics import undetected_harm
 from trustseg.records import read_records
 from trustseg.reporting.cells import FinishedCell
-from trustseg.reporting.image_scores import numbers
+from trustseg.tables import floats_of
 
-__all__ = ["SCORE", "deployed", "is_deployed", "policy_by"]
+__all__ = ["SCORE", "has_policy", "policy_reading", "with_decisions"]
 
 SCORE: Final = "u_of_policy"
 
 
-def is_deployed(cell: FinishedCell) -> bool:
+def has_policy(cell: FinishedCell) -> bool:
     """Return whether a run has a deferral policy."""
     return (cell.folder / "policy.json").is_file()
 
 
-def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
+def policy_reading(cell: FinishedCell, *, measure: str, column: str) -> Policy:
     """Return the frozen policy of a run if it reads the score ``column``, else one with the same aim that does.
 
     Both are fitted on the run's own validation images alone.
@@ -42,23 +42,23 @@ def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
     )
 
 
-def deployed(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+def with_decisions(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Return the clean and other records of one run with what a policy decided on them.
 
-    Added to the columns of ``apply_policy`` are ``u_of_policy`` (the score it reads) and ``unnoticed`` (harmed and not
-    reviewed, see ``undetected_harm``; null where clean).
+    Columns are those of ``apply_policy``, ``u_of_policy`` (the score it reads) and ``undetected_harm`` (null where
+    clean).
     """
     records = apply_policy(policy, records)
     clean = records.filter(pl.col("kind") == "clean").select("image", clean_dice="dice")
     frame = records.join(clean, on="image", how="left", maintain_order="left")
-    scores, dice, clean_dice = (numbers(frame, name) for name in (policy.column, "dice", "clean_dice"))
+    scores, dice, clean_dice = (floats_of(frame, name) for name in (policy.column, "dice", "clean_dice"))
     empty = (frame["mask_px"] == 0).fill_null(False).to_numpy()
     area = (frame["predicted_px"] / frame["pixels"]).to_numpy()
     known = ~np.isnan(scores + np.where(empty, area, clean_dice - dice))  # the others go to a reader
-    given = (part[known] for part in (clean_dice, dice, scores, empty, area))
-    unnoticed = np.zeros(len(frame), np.bool_)
-    unnoticed[known] = undetected_harm(*given, threshold=policy.threshold)
+    inputs = (part[known] for part in (clean_dice, dice, scores, empty, area))
+    undetected = np.zeros(len(frame), np.bool_)
+    undetected[known] = undetected_harm(*inputs, threshold=policy.threshold)
     return frame.drop("clean_dice").with_columns(
         pl.Series(SCORE, scores),
-        pl.when(pl.col("kind") != "clean").then(pl.Series(unnoticed)).alias("unnoticed"),
+        pl.when(pl.col("kind") != "clean").then(pl.Series(undetected)).alias("undetected_harm"),
     )
