@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.attacks.untouched import untouched
-from tests.attacks.victims import HEADS, dice, discs, finder, hyperplane, seeded
+from tests.attacks.victims import dice, discs, finder, hyperplane, seeded
 from torch import Tensor
 
 from trustseg.attacks.minimal import Bracket, is_broken, minimal_eps
@@ -178,8 +178,7 @@ def test_is_broken(logits: list[float], mask: list[float], tau: float, expected:
     assert is_broken(belief, masks, tau=tau).tolist() == [expected]
 
 
-@pytest.mark.parametrize("head", sorted(HEADS))
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(("head", "norm"), [("bernoulli", "l2"), ("beta", "linf"), ("mixture", "l2")])
 def test_victims_break_where_the_record_says(head: str, norm: str) -> None:
     images, masks = discs(5, seed=3)
     masks[4] = 0

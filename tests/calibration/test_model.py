@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.evaluation.packs import small_segmenter
 
 from trustseg.attacks import fgsm, isolated
 from trustseg.calibration import Calibrated, Calibration
 from trustseg.errors import MissingFileError, ModelError
-from trustseg.models import build_segmenter
 
 FITTED = Calibration(
     method="evidence_scaling",
@@ -26,7 +26,7 @@ IMAGES = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def test_it_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
-    build_segmenter().save(tmp_path)
+    small_segmenter().save(tmp_path)
     assert Calibration.load(FITTED.save(tmp_path)) == FITTED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration.json", "model.json", "model.safetensors"]
 
@@ -44,7 +44,7 @@ def test_it_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
 def test_the_file_says_what_ended_at_its_limit(
     tmp_path: Path, method: str, parameters: dict[str, float], names: list[str]
 ) -> None:
-    build_segmenter().save(tmp_path)
+    small_segmenter().save(tmp_path)
     fitted = dataclasses.replace(FITTED, method=method, parameters=parameters)
     about = json.loads((fitted.save(tmp_path) / "calibration.json").read_text())
     assert about["at_limit"] == names == list(fitted.at_limit)
@@ -54,11 +54,11 @@ def test_the_file_says_what_ended_at_its_limit(
 def test_it_belongs_to_one_model(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"model\.json"):
         FITTED.save(tmp_path)
-    build_segmenter().save(tmp_path)
+    small_segmenter(seed=1).save(tmp_path)
     with pytest.raises(MissingFileError, match=r"calibration\.json"):
         Calibration.load(tmp_path)
     FITTED.save(tmp_path)
-    build_segmenter().save(tmp_path)
+    small_segmenter(seed=1).save(tmp_path)
     with pytest.raises(ModelError, match="fitted for other weights than those next to it; fit it again"):
         Calibration.load(tmp_path)
 
@@ -82,7 +82,7 @@ def test_it_belongs_to_one_model(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_spoilt_file_gets_one_sentence(tmp_path: Path, changed: dict[str, object], words: str) -> None:
-    build_segmenter().save(tmp_path)
+    small_segmenter().save(tmp_path)
     file = FITTED.save(tmp_path) / "calibration.json"
     about = json.loads(file.read_text()) | changed
     file.write_text(json.dumps({key: value for key, value in about.items() if value is not ...}))
@@ -91,7 +91,7 @@ def test_a_spoilt_file_gets_one_sentence(tmp_path: Path, changed: dict[str, obje
 
 
 def test_a_calibrated_model_believes_the_calibrated_belief() -> None:
-    segmenter = build_segmenter(head="beta", size=32).eval()
+    segmenter = small_segmenter().eval()
     model = Calibrated(segmenter, FITTED)
     with torch.no_grad():
         plain, calibrated = segmenter.belief(IMAGES), model.belief(IMAGES)

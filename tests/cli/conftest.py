@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -136,11 +137,26 @@ def write_model(home: str, *, head: str = "beta", seed: int = 0, fold: int | Non
     return Path(home)
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Return what writes phantoms of 32 pixels into a folder as ``write_phantoms`` does, and draws each set once."""
+    sets: dict[tuple[int, ...], Path] = {}
+
+    def write(folder: str, *, train: int, test: int, control: int, seed: int) -> None:
+        key = (train, test, control, seed)
+        if key not in sets:
+            made = tmp_path_factory.mktemp("phantoms") / "set"
+            sets[key] = write_phantoms(made, train=train, test=test, control=control, size=32, seed=seed)
+        shutil.copytree(sets[key], folder)
+
+    return write
+
+
 @pytest.fixture
-def phantoms(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def phantoms(command: Command, monkeypatch: pytest.MonkeyPatch, drawn: Callable[..., None]) -> None:
     """Write phantoms into ``films``, and let networks be tiny."""
     use_tiny_networks(monkeypatch)
-    write_phantoms("films", train=16, test=6, control=2, size=32, seed=0)
+    drawn("films", train=16, test=6, control=2, seed=0)
 
 
 @pytest.fixture

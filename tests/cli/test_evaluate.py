@@ -1,6 +1,7 @@
 """``trustseg evaluate``: on whom it may measure, what it measures, and where it writes."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.training.tiny import use_tiny_networks
 
 from trustseg.cli.evaluate import _print_means
 from trustseg.config import load_run
-from trustseg.data import open_dataset, split_cases, write_phantoms
+from trustseg.data import open_dataset, split_cases
 from trustseg.evaluation import Surrogate
 from trustseg.files import read_json
 from trustseg.reporting.results import load_results
@@ -23,11 +24,11 @@ CLEAN = "evaluation.attacks=[]"
 
 
 @pytest.fixture
-def evaluate(command: Command, monkeypatch: pytest.MonkeyPatch) -> Run:
+def evaluate(command: Command, monkeypatch: pytest.MonkeyPatch, drawn: Callable[..., None]) -> Run:
     """Run ``trustseg evaluate`` on a model of fold 1 of some phantoms, both in the current folder."""
     use_tiny_networks(monkeypatch)
     for name, seed in (("films", 0), ("others", 1)):
-        write_phantoms(name, train=8, test=4, control=0, size=32, seed=seed)
+        drawn(name, train=8, test=4, control=0, seed=seed)
     write_model("run", fold=1)
 
     def run(*arguments: str) -> Outcome:

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 import torch
-from tests.models.built import smallest_encoder
+from tests.models.built import SMALL, smallest_encoder
 from torch import nn
 
 from trustseg.errors import ModelError, UnknownNameError
@@ -26,12 +26,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize(("head", "channels"), [("bernoulli", 3), ("beta", 1)])
-def test_every_architecture_takes_every_size_and_is_undecided(architecture: str, head: str, channels: int) -> None:
+@pytest.mark.parametrize(("head", "channels", "encoder"), [("bernoulli", 3, "resnet18"), ("beta", 1, SMALL)])
+def test_every_architecture_takes_every_size_and_is_undecided(
+    architecture: str, head: str, channels: int, encoder: str
+) -> None:
     torch.manual_seed(0)
-    segmenter = build_segmenter(
-        architecture=architecture, encoder=smallest_encoder(architecture), head=head, channels=channels
-    )
+    encoder = "resnet50" if architecture == "fcn" else encoder
+    segmenter = build_segmenter(architecture=architecture, encoder=encoder, head=head, channels=channels)
     with torch.no_grad():
         start = segmenter.belief(torch.rand(4, channels, 32, 32))  # batch statistics, as in the first training step
         assert 0.2 < float(start.probability.mean()) < 0.8
@@ -56,7 +57,7 @@ def test_every_architecture_has_an_encoder_and_registers_it_once(architecture: s
 
 @pytest.mark.parametrize("architecture", ["unet", "unet_plus_plus"])
 def test_a_shallow_network_is_smaller_and_survives_its_file(architecture: str, tmp_path: Path) -> None:
-    deep, shallow = (build_segmenter(architecture=architecture, depth=depth).eval() for depth in (5, 3))
+    deep, shallow = (build_segmenter(architecture=architecture, encoder=SMALL, depth=depth).eval() for depth in (5, 3))
     assert sum(value.numel() for value in shallow.parameters()) < sum(value.numel() for value in deep.parameters())
     images = torch.rand(1, 1, 40, 56)
     again = Segmenter.load(shallow.save(tmp_path / "model"))
@@ -111,7 +112,7 @@ def test_parts_that_do_not_fit_get_a_sentence(architecture: str, encoder: str) -
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("encoder", ["tu-hf-hub:a/b", "tu-local-dir:/etc"])
 def test_a_model_from_elsewhere_names_no_hub_and_no_folder(tmp_path: Path, encoder: str) -> None:
-    folder = build_segmenter(depth=3).save(tmp_path / "model")
+    folder = build_segmenter(encoder=SMALL, depth=3).save(tmp_path / "model")
     about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     (folder / "model.json").write_text(json.dumps(about | {"encoder": encoder}), encoding="utf-8")
     with pytest.raises(UnknownNameError, match=encoder):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.models.built import SMALL
 from tests.vectors import load_vectors
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ def test_the_padding_is_cut_off_where_it_was_added(trained: Segmenter) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_beliefs_are_float32_under_autocast_and_float64_in_float64(head: str) -> None:
-    segmenter = build_segmenter(encoder="resnet18", head=head).eval()
+    segmenter = build_segmenter(encoder=SMALL, head=head).eval()
     images = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
         plain = segmenter.belief(images).probability
@@ -125,7 +126,7 @@ def test_exponential_evidence_is_exact_finite_and_has_a_gradient_everywhere() ->
 
 def test_evidence_is_part_of_the_description(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    segmenter = build_segmenter(encoder="resnet18", head="beta", evidence="exp").eval()
+    segmenter = build_segmenter(encoder=SMALL, head="beta", evidence="exp").eval()
     images = torch.rand(1, 1, 32, 32)
     logits = segmenter.network((images - 0.5) / 0.25)
     belief = segmenter.belief(images)

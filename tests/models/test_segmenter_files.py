@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.models.built import SMALL
 
 from trustseg.errors import MissingFileError, ModelError, UnknownNameError
 from trustseg.models import Segmenter, build_segmenter
@@ -18,7 +19,7 @@ Spoil = Callable[[Path], object]
 
 @pytest.mark.parametrize(
     ("architecture", "encoder", "head", "channels"),
-    [("unet", "resnet18", "bernoulli", 3), ("fcn", "resnet50", "beta", 1), ("deeplab_v3_plus", "resnet18", "beta", 1)],
+    [("unet", "resnet18", "bernoulli", 3), ("deeplab_v3_plus", SMALL, "beta", 1)],
 )
 def test_a_saved_model_is_loaded_bit_for_bit(
     tmp_path: Path, architecture: str, encoder: str, head: str, channels: int
@@ -77,7 +78,7 @@ def truncated(folder: Path) -> None:
 
 def other_weights(head: str) -> Spoil:
     def spoil(folder: Path) -> None:
-        other = build_segmenter(head=head).save(folder / "other")
+        other = build_segmenter(encoder=SMALL, head=head).save(folder / "other")
         (other / "model.safetensors").replace(folder / "model.safetensors")
 
     return spoil
@@ -85,7 +86,7 @@ def other_weights(head: str) -> Spoil:
 
 def without_a_tensor(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
-    weights.pop("network.encoder.conv1.weight")
+    weights.pop("network.encoder.model.bn1.weight")
     save_file(weights, folder / "model.safetensors")
 
 
@@ -160,7 +161,7 @@ def test_a_full_disk_leaves_the_old_model_whole(
             stream.write(content[:100])
         raise OSError(errno.ENOSPC, "No space left on device", str(file))
 
-    other = build_segmenter(head="beta")
+    other = build_segmenter(encoder=SMALL, head="beta")
     with monkeypatch.context() as context:
         context.setattr(Path, "write_bytes", fill)
         with pytest.raises(OSError, match="No space left"):

@@ -33,7 +33,7 @@ def test_the_dictionaries_hold_the_table() -> None:
 
 
 @names
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_image_moves_further_with_severity(name: str, seed: int) -> None:
     images, masks = films()
     moved = distances(name, images, masks, seed)
@@ -52,12 +52,12 @@ def test_effect_is_visible_but_the_image_is_still_there(name: str) -> None:
 @names
 @pytest.mark.parametrize("severity", [1, 5])
 def test_same_seed_same_bits_and_nothing_is_touched(name: str, severity: int) -> None:
-    images, masks = (tensor.clone() for tensor in films())
+    images, masks = (tensor.clone() for tensor in films(count=2, size=64))
     state = torch.get_rng_state()
     first = shift(name, images, masks, severity, seeded())
     second = shift(name, images, masks, severity, seeded())
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
-    assert all(torch.equal(one, other) for one, other in zip((images, masks), films(), strict=True))
+    assert all(torch.equal(one, other) for one, other in zip((images, masks), films(count=2, size=64), strict=True))
     assert torch.equal(torch.get_rng_state(), state)
     assert first[0].min() >= 0
     assert first[0].max() <= 1
@@ -67,7 +67,7 @@ def test_same_seed_same_bits_and_nothing_is_touched(name: str, severity: int) ->
 
 @names
 def test_another_seed_differs_if_anything_is_drawn(name: str) -> None:
-    images, masks = films()
+    images, masks = films(count=2, size=64)
     generator = seeded(0)
     before = generator.get_state()
     first, _ = shift(name, images, masks, 3, generator)
@@ -143,7 +143,7 @@ def test_unknown_name_lists_those_that_exist() -> None:
 
 @names
 def test_one_drawing_gives_the_images_and_what_they_hide(name: str) -> None:
-    images, masks = (tensor.clone() for tensor in films())
+    images, masks = (tensor.clone() for tensor in films(count=2, size=64))
     masks[0] = 0
     once, twice = seeded(), seeded()
     expected = (*shift(name, images, masks, 4, twice), shift_and_share(name, images, masks, 4, seeded())[2])

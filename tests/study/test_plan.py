@@ -24,12 +24,15 @@ grid:
   adversarial.selection: [none, random, uncertain]
 """
 
+small_networks = pytest.mark.usefixtures("small_and_tidy")
+
 
 def planned(tmp_path: Path, *settings: str) -> Plan:
     (tmp_path / "small.yaml").write_text(STUDY)
     return plan_study(load_study(tmp_path / "small.yaml", settings), tmp_path / "run")
 
 
+@small_networks
 def test_passes_by_hand(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     none, random, uncertain = plan.variants
@@ -45,6 +48,7 @@ def test_passes_by_hand(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@small_networks
 def test_a_mixture_trains_nothing_and_is_measured_by_all_its_passes(tmp_path: Path) -> None:
     rows = {row.variant: row for row in planned(tmp_path, "mixtures={ensemble: true, mc_dropout: 20}").variants}
     assert len(rows) == 9
@@ -56,6 +60,7 @@ def test_a_mixture_trains_nothing_and_is_measured_by_all_its_passes(tmp_path: Pa
     assert 0 < ensemble.seconds < sampled.seconds
 
 
+@small_networks
 def test_checks_and_the_smallest_budgets_are_counted(tmp_path: Path) -> None:
     (plain, *_), (checked, *_), (searched, *_) = (
         planned(tmp_path, *settings).variants
@@ -70,6 +75,7 @@ def test_checks_and_the_smallest_budgets_are_counted(tmp_path: Path) -> None:
     assert searched.evaluation - plain.evaluation == pytest.approx(2 * 4 * (rungs + 1) * 3 * (5 + 2))
 
 
+@small_networks
 def test_time_comes_from_finished_cells(tmp_path: Path) -> None:
     fake.qata(tmp_path / "data", control=False)
     data = f"data.path={tmp_path / 'data'}"
@@ -86,6 +92,7 @@ def test_time_comes_from_finished_cells(tmp_path: Path) -> None:
     assert plan.seconds == pytest.approx(100 * (whole / of_one - 1))
 
 
+@small_networks
 def test_another_training_is_not_done(tmp_path: Path) -> None:
     study = tmp_path / "small.yaml"
     study.write_text(STUDY)
