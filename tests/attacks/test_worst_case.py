@@ -89,8 +89,7 @@ def test_spares_an_image_that_cannot_be_harmed_more() -> None:
     masks[3] = 0
     victim = finder("bernoulli")
     runs = [
-        strongest(victim, images, masks, eps=torch.tensor([EPS, 1.0, EPS, last]), preset="quick")
-        for last in (1.0, 0.0)
+        strongest(victim, images, masks, eps=torch.tensor([EPS, 1.0, EPS, last]), preset="quick") for last in (1.0, 0.0)
     ]
     assert runs[0].harm[[1, 3]].tolist() == [1, 1]
     assert (runs[0].passes < 101).tolist() == [False, True, False, True]

@@ -106,6 +106,7 @@ def test_a_page_does_not_outlive_the_start_of_another_audit(tmp_path: Path, monk
     assert not list(tmp_path.glob("audit.*"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_predictions_of_the_model_give_its_numbers(found: Audit, tmp_path: Path) -> None:
     pack = pack_of_shifts([2] * 6, controls=2)
     alone = trustseg.audit(maps_of(pack), pack, ASKED[:1], folder=tmp_path, draws=50)  # type: ignore[operator]  # callable

@@ -38,14 +38,11 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("path", PRIVATE)
-def test_a_command_shows_last_names(way: str, path: str) -> None:
-    assert shlex.split(command_without_folders(["/home/anna/bin/trustseg", "train", way.format(path)])) == [
-        "trustseg",
-        "train",
-        way.format("films"),
-    ]
+def test_a_command_shows_last_names(path: str) -> None:
+    for way in WAYS:
+        shown = command_without_folders(["/home/anna/bin/trustseg", "train", way.format(path)])
+        assert shlex.split(shown) == ["trustseg", "train", way.format("films")]
 
 
 @pytest.mark.parametrize(

@@ -187,20 +187,12 @@ def control_at(threshold: float, *, adaptive: bool = False) -> FalseNegativeCont
     return FalseNegativeControl(threshold=threshold, at_most=0.1, patients=9, images=9, price=1.0, adaptive=adaptive)
 
 
-@pytest.mark.parametrize(
-    ("size", "threshold", "adaptive"),
-    [
-        *((size, 0.4, False) for size in ((32, 32), (64, 96), (7, 90), (1, 1), (200, 300))),
-        *(
-            ((50, 33), threshold, adaptive)
-            for threshold, adaptive in ((0.0, False), (0.4, True), (0.5, False), (1.0, False))
-        ),
-    ],
-)
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (50, 33), (7, 90), (1, 1), (200, 300)])
+@pytest.mark.parametrize("adaptive", [False, True])
 def test_a_control_thresholds_the_maps_it_was_fitted_on(
-    tmp_path: Path, size: tuple[int, int], threshold: float, adaptive: bool
+    tmp_path: Path, height: int, width: int, adaptive: bool
 ) -> None:
-    height, width = size
+    threshold = {32: 0.0, 200: 1.0}.get(height, 0.4)  # all of an image, nothing of one
     control = control_at(threshold, adaptive=adaptive)
     segmenter = small_segmenter()
     file = save(noise(height, width), tmp_path / "film.png")

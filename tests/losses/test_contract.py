@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -72,15 +73,15 @@ def test_gradcheck(name: str) -> None:
 
 
 @every_loss
-@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e6])
-def test_finite_values_and_gradients_in_float32(name: str, scale: float) -> None:
-    evidence = (scale * torch.rand(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(5))).requires_grad_()
+def test_finite_values_and_gradients_in_float32(name: str) -> None:
     masks = torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4), torch.eye(4)[None]])
-    for belief in beliefs_for(name, evidence):
-        loss = LOSSES[name](belief, masks)
-        (gradient,) = torch.autograd.grad(loss.sum(), evidence)
-        assert loss.isfinite().all()
-        assert gradient.isfinite().all()
+    for scale in (0.0, 1e-6, 1.0, 1e6):
+        evidence = (scale * torch.rand(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(5))).requires_grad_()
+        for belief in beliefs_for(name, evidence):
+            loss = LOSSES[name](belief, masks)
+            (gradient,) = torch.autograd.grad(loss.sum(), evidence)
+            assert loss.isfinite().all()
+            assert gradient.isfinite().all()
 
 
 @every_loss
@@ -100,10 +101,9 @@ def test_moving_belief_to_the_mask_lowers_it(name: str) -> None:
 
 
 @every_loss
-@pytest.mark.parametrize("shape", [(4, 1, 5, 6), (4, 5, 7), (1, 1, 5, 7), (4, 3, 5, 7)])
-def test_other_masks_are_refused(name: str, shape: tuple[int, ...]) -> None:
+def test_other_masks_are_refused(name: str) -> None:
     evidence, _ = draw((4, 1, 5, 7))
-    for belief in beliefs_for(name, evidence):
+    for belief, shape in product(beliefs_for(name, evidence), [(4, 1, 5, 6), (4, 5, 7), (1, 1, 5, 7), (4, 3, 5, 7)]):
         with pytest.raises(ShapeError, match="must have one shape"):
             LOSSES[name](belief, torch.zeros(shape))
 

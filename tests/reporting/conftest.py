@@ -21,6 +21,13 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"trustseg.reporting.page.{name}", lambda *_, drawing=drawing, **__: drawing)
 
 
+def coarse_report(folder: Path, *, draws: int, gallery: bool = True) -> Path:
+    """Write a report whose pictures have few pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trustseg.reporting.drawing._DPI", 50)
+        return build_report(folder, draws=draws, gallery=gallery)
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six variants in two folds and two seeds; one run failed, one was not finished, one image has a hostile name."""
@@ -45,7 +52,7 @@ def charts(contents: Contents) -> dict[str, Chart]:
 
 @pytest.fixture(scope="session")
 def page(study: Path) -> Path:
-    return build_report(study, draws=60)
+    return coarse_report(study, draws=60)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +67,7 @@ def stressed_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on two variants under stress, one of which fails a check."""
     folder = tmp_path_factory.mktemp("stressed_page") / "synthetic"
     write_study(folder, heads=("beta",), selections=("none", "random"), seeds=1, images=10, patients=8, stress=True)
-    return build_report(folder, draws=10)
+    return coarse_report(folder, draws=10)
 
 
 @pytest.fixture(scope="session")

@@ -230,7 +230,9 @@ def test_odd_series_are_written_as_they_are_and_alike(tmp_path: Path, horizontal
     assert found["series"].to_list() == ["cost in $ and $", "gap", "gap"] * 3
     assert found["x"].to_list() == [1, 0, 1] * 3
     assert found["low"].to_list() == [0.5, None, None] * 3
-    assert Image.open(io.BytesIO(picture)).size[0] > 700
+    with Image.open(io.BytesIO(picture)) as drawn:
+        assert drawn.size[0] > 700
+        assert drawn.info["dpi"] == pytest.approx((300, 300), abs=1)
     assert picture == again
     assert (tmp_path / "one" / "odd.pdf").read_bytes() == (tmp_path / "two" / "odd.pdf").read_bytes()
 

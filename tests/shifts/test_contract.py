@@ -108,26 +108,12 @@ def test_any_size_any_grey(
 
 
 @names
-def test_autocast_changes_nothing(name: str) -> None:
-    images, masks = films(count=2)
-    expected = shift(name, images, masks, 3, seeded())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        shifted = shift(name, images, masks, 3, seeded())
-    assert all(torch.equal(one, other) for one, other in zip(shifted, expected, strict=True))
-
-
-@names
-def test_refuses_other_severities(name: str) -> None:
+def test_refuses_other_severities_and_what_is_no_batch_of_images(name: str) -> None:
     images, masks = films()
-    wrong: list[Any] = [0, 6, -1, 2.0, True, "3"]
-    for severity in wrong:
+    severities: list[Any] = [0, 6, -1, 2.0, True, "3"]
+    for severity in severities:
         with pytest.raises(ConfigError, match=f"the severity of {name} must be 1, 2, 3, 4 or 5, got"):
             shift(name, images, masks, severity, seeded())
-
-
-@names
-def test_refuses_what_is_no_batch_of_images(name: str) -> None:
-    images, masks = films()
     for wrong in (images[0], images[:0], images.double(), (images * 255).byte()):
         with pytest.raises(ShapeError, match=r"images must be float32 \(B, C, H, W\), none of them 0, got"):
             shift(name, wrong, masks, 1, seeded())
@@ -155,14 +141,13 @@ def test_one_drawing_gives_the_images_and_what_they_hide(name: str) -> None:
 
 
 @names
-@pytest.mark.parametrize("severity", [1, 5])
-def test_no_value_is_read_back_from_the_device(name: str, severity: int) -> None:
+def test_no_value_is_read_back_from_the_device(name: str) -> None:
     images, masks = (tensor.to("meta") for tensor in films())  # has shapes, but no values that could be read
     if name in GEOMETRIC_SHIFTS:
-        shifted, moved = GEOMETRIC_SHIFTS[name](images, masks, severity, seeded())
+        shifted, moved = GEOMETRIC_SHIFTS[name](images, masks, 5, seeded())
         assert moved.shape == masks.shape
     else:
-        shifted = SHIFTS[name](images, severity, seeded())
+        shifted = SHIFTS[name](images, 5, seeded())
     assert shifted.shape == images.shape
     assert shifted.is_meta
 

@@ -159,18 +159,12 @@ def test_these_do_not_see_the_level_of_a_map(name: str) -> None:
 
 
 @every_aggregation
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ((2, 1, 3, 5), (2, 1, 5, 3)),
-        ((2, 1, 3, 5), (1, 1, 3, 5)),  # would be broadcast
-        ((2, 1, 3, 5), (2, 3, 5)),
-        ((3, 5), (3, 5)),
-    ],
-)
-def test_other_shapes_are_refused(name: str, one: tuple[int, ...], other: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=r"must have one shape \(B, 1, H, W\)"):
-        AGGREGATIONS[name](torch.zeros(one), torch.zeros(other))
+def test_other_shapes_are_refused(name: str) -> None:
+    whole = (2, 1, 3, 5)
+    broadcast = (1, 1, 3, 5)
+    for one, other in ((whole, (2, 1, 5, 3)), (whole, broadcast), (whole, (2, 3, 5)), ((3, 5), (3, 5))):
+        with pytest.raises(ShapeError, match=r"must have one shape \(B, 1, H, W\)"):
+            AGGREGATIONS[name](torch.zeros(one), torch.zeros(other))
 
 
 def test_bad_options_are_refused() -> None:

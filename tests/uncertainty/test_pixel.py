@@ -47,10 +47,10 @@ def test_beta_1_1_by_hand() -> None:
 
 @every_measure
 @pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e6])
-def test_shape_and_range(name: str, shape: tuple[int, ...], scale: float) -> None:
+def test_shape_and_range(name: str, shape: tuple[int, ...]) -> None:
     rounding = 1e-6
-    for belief in beliefs_with(name, evidence_of(shape, scale=scale)):
+    scaled = (evidence_of(shape, scale=scale) for scale in (0.0, 1e-3, 1.0, 1e6))
+    for belief in (belief for evidence in scaled for belief in beliefs_with(name, evidence)):
         measured = MEASURES[name](belief)
         bound = UPPER_BOUNDS[name] if isinstance(belief, Beta) else LOOSE_BOUNDS[name]
         assert measured.shape == shape
