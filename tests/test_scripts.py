@@ -72,7 +72,7 @@ def results(tmp_path: Path) -> Path:
 def test_the_readme_gets_the_summary_and_a_case(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = import_module("readme_table")
     monkeypatch.setattr(script, "ROOT", tmp_path)
-    study = write_study(tmp_path / "study", seeds=1, images=8, patients=6)
+    study = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=8, patients=6)
     shutil.copytree(results / "tables", study / "tables")
     (tmp_path / "docs" / "images").mkdir()
     page = tmp_path / "README.md"

@@ -184,6 +184,7 @@ def test_masking_checks_and_smallest_budgets_are_written_if_asked_for(
     assert table["tau"].unique().to_list() == [0.5]
 
 
+@pytest.mark.usefixtures("small_and_tidy")
 def test_settings_changed_after_the_run_are_noticed_by_its_report(command: Command, train: Run) -> None:
     train("-o", "run")
     done(command("evaluate", "run", CLEAN))

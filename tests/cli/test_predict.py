@@ -14,6 +14,7 @@ from PIL import Image
 from tests import fake
 from tests.cli.conftest import Command, done, full, refusal
 from tests.dicom_output.films import film, save
+from tests.models.built import SMALL
 from tests.policies import policy_with
 
 import trustseg.cli.predict as module
@@ -122,7 +123,7 @@ def test_a_policy_flags_the_cases_for_a_human(command: Command, untrained: Path)
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return build_segmenter(architecture="unet", encoder="resnet18", depth=3, size=32).save(tmp_path / "model[1] #%")
+    return build_segmenter(architecture="unet", encoder=SMALL, depth=3, size=32).save(tmp_path / "model[1] #%")
 
 
 def odd_images(folder: Path) -> Path:

@@ -135,6 +135,7 @@ def test_a_dry_run_counts_the_cells_that_are_left(
     assert said in done(command("study", file, "--cluster", "slurm", "slurm.timeout_min=60", "--dry-run"))
 
 
+@pytest.mark.usefixtures("small_and_tidy")
 def test_a_plan_writes_nothing(command: Command) -> None:
     study = written("phantoms: {train: 8, test: 2}\ndata: {size: 32}\ngrid: {model.head: [beta, bernoulli]}\n")
     idle = ("adversarial.selection=random", "training.epochs=2")
