@@ -16,7 +16,7 @@ def test_takes_the_steps_of_torch() -> None:
     optimiser = torch.optim.Adam([change], lr=0.06 / 4, eps=0, maximize=True)
     for step in range(12):
         optimiser.zero_grad()
-        OBJECTIVES["cospgd"](victim(images + change), masks, step / 12).sum().backward()
+        OBJECTIVES["cospgd"](victim(images + change), masks, step / 12).sum().backward()  # type: ignore[no-untyped-call]  # torch's
         optimiser.step()
         with torch.no_grad():
             change.copy_((images + change.clamp(-0.06, 0.06)).clamp(0, 1) - images)
