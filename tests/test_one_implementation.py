@@ -11,7 +11,7 @@ import torch
 import trustseg
 from tests.reporting.fake_results import write_study
 from trustseg import metrics
-from trustseg.reporting.deferral import read_deferrals, undetected_harm
+from trustseg.reporting.deferral import read_deferrals, undetected_harm_table
 from trustseg.reporting.detection import failure_detection_table, population_tables
 from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
@@ -96,7 +96,7 @@ def test_published_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
         assert {key: _values(table, key) for key in found} == {key: {found[key]} for key in found}
     deferrals = read_deferrals(evidence)
     assert deferrals.decided[variant]["undetected_harm"].drop_nulls().all()
-    assert _values(undetected_harm(evidence, deferrals), "detection") == {0.15}
+    assert _values(undetected_harm_table(evidence, deferrals), "detection") == {0.15}
 
 
 def _values(table: Table, key: str) -> set[float]:

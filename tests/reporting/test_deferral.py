@@ -39,7 +39,7 @@ from trustseg.reporting.deferral import (
     observed_share,
     policy_limits,
     read_deferrals,
-    undetected_harm,
+    undetected_harm_table,
 )
 from trustseg.reporting.deferral_charts import deferral_charts
 from trustseg.reporting.findings import _kept_failures, strongest_facts, use_and_population
@@ -242,14 +242,14 @@ def test_only_runs_with_a_policy_decide(tmp_path: Path) -> None:
     data = collected(folder)
     assert read_deferrals(data).decided[EVIDENTIAL]["cell"].unique().to_list() == [second.name]
     (second / "policy.json").unlink()
-    assert undetected_harm(data, read_deferrals(data)).rows == ()
+    assert undetected_harm_table(data, read_deferrals(data)).rows == ()
 
 
 def test_a_score_that_is_never_known_detects_nothing(stressed: ReportData) -> None:
     records = stressed.results.records.filter(pl.col("variant") == EVIDENTIAL)
     unknown = records.with_columns(u_entropy_mean=pl.when(pl.col("kind") == "clean").then("u_entropy_mean"))
     blind = with_records(stressed, unknown, cells=tuple(stressed.results.cells_of(EVIDENTIAL)))
-    rows = undetected_harm(blind, read_deferrals(blind)).rows
+    rows = undetected_harm_table(blind, read_deferrals(blind)).rows
     attacked = [row for row in rows if row["condition"] != "clean"]
     assert len(attacked) == 4
     for row in attacked:

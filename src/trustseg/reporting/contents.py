@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trustseg.reporting import charts, hypotheses, robustness, score_tables, shifted
-from trustseg.reporting.deferral import Deferrals, deferral_tables, policy_limits, read_deferrals, undetected_harm
+from trustseg.reporting.deferral import Deferrals, deferral_tables, policy_limits, read_deferrals, undetected_harm_table
 from trustseg.reporting.deferral_charts import deferral_charts
 from trustseg.reporting.detection import TAU, failure_detection_table, population_tables, populations_of
 from trustseg.reporting.overview import summary
@@ -65,7 +65,7 @@ def build_contents(
     ]
     report(2)
     deferrals, brackets = read_deferrals(data), read_brackets(data.results)
-    tables += [*deferral_tables(data, deferrals), undetected_harm(data, deferrals), subgroups(data, deferrals)]
+    tables += [*deferral_tables(data, deferrals), undetected_harm_table(data, deferrals), subgroups(data, deferrals)]
     drawn += [*deferral_charts(data, deferrals), survival_chart(data, brackets)]
     report(3)
     outcomes = hypotheses.answer_hypotheses(data)

@@ -33,7 +33,7 @@ __all__ = [
     "observed_share",
     "policy_limits",
     "read_deferrals",
-    "undetected_harm",
+    "undetected_harm_table",
 ]
 
 _SCORES: Final = ("review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
@@ -183,7 +183,7 @@ def describe_observed(at_most: float, observed: Interval) -> str:
 
 
 @as_table
-def undetected_harm(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
+def undetected_harm_table(data: ReportData, deferrals: Deferrals) -> Iterator[Row]:
     """Yield undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
     for variant, decided in deferrals.decided.items():
         conditions = [CLEAN, *data.evaluated_conditions(variant, attacks_at_one_budget(data))]

@@ -182,7 +182,7 @@ def paired_difference(results: Results, first: Side, second: Side, condition: Co
     return compare_values(*frames, draws=results.draws)
 
 
-def _undetected_harm(results: Results, first: Side, second: Side, condition: ConditionKey, _: Metric) -> Comparison:
+def _harm_comparison(results: Results, first: Side, second: Side, condition: ConditionKey, _: Metric) -> Comparison:
     """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
 
     Each run decides by its own policy, fitted on its validation images; a run without one is left out.
@@ -281,5 +281,5 @@ _COMPARISONS: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey, Me
     "pixel_ranking": _pixel_score,
     "calibration": _pixel_score,
     "image_ranking": _image_ranking,
-    "decision": _undetected_harm,
+    "decision": _harm_comparison,
 }

@@ -133,10 +133,10 @@ class ReportData:
 
 
 def as_table(rows: Callable[Concatenate[ReportData, P], Iterable[Row]]) -> Callable[Concatenate[ReportData, P], Table]:
-    """Make a function that yields rows return the table of its name, whose caption and headings ``tables.yaml`` has."""
+    """Make a function that yields rows return the table in ``tables.yaml`` of its name, less ``_table``."""
 
     def build(data: ReportData, /, *args: P.args, **options: P.kwargs) -> Table:
-        return data.table(rows.__name__, rows(data, *args, **options))
+        return data.table(rows.__name__.removesuffix("_table"), rows(data, *args, **options))
 
     update_wrapper(build, rows)
     return build
