@@ -116,7 +116,7 @@ def describe_aim(target: str, at_most: float, *, name: str = "foreground") -> st
     """Return what a policy bounds, in words; the name is that of what the masks mark.
 
     Example:
-        >>> aim("review_rate", 0.2)
+        >>> describe_aim("review_rate", 0.2)
         "of a new patient's images at most 20 % are expected to be sent to a human (mean over patients)"
     """
     return _AIMS[target].format(target=name, at_most=100 * at_most)

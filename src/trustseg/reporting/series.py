@@ -236,7 +236,7 @@ def drop_part(variant: str, said: str) -> str:
     """Return the name of a variant without what a panel or an axis says already: a part, or the value of a setting.
 
     Example:
-        >>> without("evidential, random, fraction=0.25", "fraction"), without("evidential", "evidential")
+        >>> drop_part("evidential, random, fraction=0.25", "fraction"), drop_part("evidential", "evidential")
         ('evidential, random', 'evidential')
     """
     parts = parts_of(variant)
