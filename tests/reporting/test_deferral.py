@@ -216,7 +216,7 @@ def test_the_marker_lies_near_its_curve(stress: Contents, key: str) -> None:
             assert line.y[0] == pytest.approx(curve.y[place], abs=0.03)  # of two seeds
 
 
-def test_unnoticed_harm_by_hand(stressed: ReportData, stress: Contents) -> None:
+def test_undetected_harm_by_hand(stressed: ReportData, stress: Contents) -> None:
     clean, attacked = plain(stressed, EVIDENTIAL, "clean", 0.0), plain(stressed, EVIDENTIAL, "pgd", EPS)
     kept = (attacked["u_entropy_mean"] <= THRESHOLD).to_numpy()
     empty = (attacked["mask_px"] == 0).to_numpy()
