@@ -30,6 +30,12 @@ def test_finds_the_optimum_of_a_linear_victim() -> None:
     torch.testing.assert_close(got, images - 0.125 * ((2 * masks - 1) * weights).sign(), rtol=0, atol=1e-6)
 
 
+def test_moves_where_the_square_of_a_gradient_is_too_small_for_float32() -> None:
+    weights, images, masks = linear_case()
+    got = padam(pixelwise(1e-30 * weights), images, masks, eps=0.125, objective="margin", steps=4, keep_best=False)
+    torch.testing.assert_close(got, images - 0.125 * ((2 * masks - 1) * weights).sign(), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("step_size", [0.0, -0.1, float("nan"), float("inf")])
 def test_refuses_a_step_of_no_length(step_size: float) -> None:
     images, masks = discs(1, seed=3)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.cli.conftest import Command, done, refusal
 
+from trustseg.cli.masks import _print_control
 from trustseg.data import open_dataset, split_cases
-from trustseg.deferral import load_area_interval, load_control
+from trustseg.deferral import FalseNegativeControl, load_area_interval, load_control
 from trustseg.models import Segmenter
 
 FILMS = "films/Test Set/Images"
@@ -46,6 +47,14 @@ def test_it_is_fitted_on_validation_images_and_measured_on_test(command: Command
         if line.startswith(("usual", "fitted")):
             assert f" {share.pop(line.split(',')[0]):.3f} [" in line
     assert share == {}
+
+
+def test_images_without_foreground_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    control = FalseNegativeControl(threshold=0.3, at_most=0.1, patients=9, images=9, price=1.0)
+    maps, masks = [[0.2, 0.4, 0.9, 0.1]] * 3, [[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    _print_control(control, {"probabilities": maps, "masks": masks, "patients": "abc"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith(("usual", "fitted"))] == ["0.250", "0.500"]
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

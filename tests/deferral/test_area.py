@@ -1,6 +1,8 @@
 """Intervals of areas against a loop over thresholds, the definition of split conformal prediction, and simulation."""
 
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,13 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from trustseg.deferral import AreaInterval, apply_area_interval, fit_area_interval, load_area_interval
+from trustseg.deferral import (
+    AreaInterval,
+    apply_area_interval,
+    fit_area_interval,
+    fit_false_negative_control,
+    load_area_interval,
+)
 from trustseg.errors import ConfigError, DataError
 
 
@@ -53,6 +61,12 @@ def test_ignored_pixels_are_in_no_area() -> None:
     assert fitted == fit_area_interval([[0.9, 0.3, 0.1]] * 9, [[1, 0, 0]] * 9, range(9), at_most=0.1)
 
 
+def test_an_image_that_is_ignored_is_no_calibration() -> None:
+    ignored = [math.nan] * 3
+    with pytest.raises(DataError, match="calibration patients: 8"):
+        fit_area_interval([[0.2, 0.6, 0.9]] * 9, [[0, 0, 1]] * 8 + [ignored], range(9), at_most=0.1)
+
+
 @pytest.mark.parametrize("whole", [0, 1])
 def test_an_image_that_nothing_foretold_opens_the_interval(whole: int) -> None:
     p = np.full(5, 1.0 - whole, np.float32)
@@ -62,11 +76,15 @@ def test_an_image_that_nothing_foretold_opens_the_interval(whole: int) -> None:
 
 
 def test_refuses_too_few_patients_and_other_files(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there are 8 calibration patients, at least 9 are needed"):
+    with pytest.raises(DataError, match="calibration patients: 8, at least 9 are needed"):
         fit_area_interval([[0.1]] * 8, [[0]] * 8, range(8), at_most=0.1)
     with pytest.raises(ConfigError, match="at_most is 1"):
         fit_area_interval([[0.1]] * 8, [[0]] * 8, range(8), at_most=1)
-    for content in ("{}", '{"threshold": 0.7, "at_most": 0.1, "patients": 9, "images": 9}'):
-        (tmp_path / "area.json").write_text(content)
-        with pytest.raises(DataError, match=r"area\.json"):
+    with pytest.raises(DataError, match="an image has no patient"):
+        fit_area_interval([[0.1]] * 9, [[0]] * 9, [None] * 9, at_most=0.1)
+    good = {"threshold": 0.3, "at_most": 0.1, "patients": 9, "images": 9, "model": "m"}
+    control = asdict(fit_false_negative_control([[0.4]] * 9, [[1]] * 9, range(9), at_most=0.1))
+    for content in ({}, control, good | {"threshold": 0.7}, good | {"patients": 0}, good | {"at_most": "0.1"}):
+        (tmp_path / "area.json").write_text(json.dumps(content))
+        with pytest.raises(DataError, match=r"area\.json' holds no interval"):
             load_area_interval(tmp_path / "area.json")

@@ -171,7 +171,10 @@ def _testable(
             raise ConfigError(f"requirement '{describe(each)}' cannot be tested: it needs {missing}; remove it")
     if all(missing for _, missing in pairs):
         first, missing = pairs[0]
-        raise DataError(f"no requirement can be tested: the first, '{describe(first)}', needs {missing}")
+        raise DataError(
+            f"no requirement can be tested: the first, '{describe(first)}', needs {missing}; without reference "
+            "masks the stability of a model can be tested, of predictions alone nothing"
+        )
     untested = {describe(each): f"needs {lack}" for each, lack in pairs if lack and NEEDS["no_masks"] not in lack}
     return [each for each, missing in pairs if not missing], untested
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trustseg.cli.deferring import ONLY_CLEAN, Sides, sides_of
-from trustseg.cli.display import print_table, say
+from trustseg.cli.display import note, print_table, say
 from trustseg.cli.options import Keys, Model, Settings, Uncalibrated, home_of, output_option
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ def masks(
     Apply it with 'trustseg predict --control'. The bound is an average over patients, and void under attack or shift.
     """
     from trustseg.deferral import fit_false_negative_control, save_control
+    from trustseg.deferral.bounds import require_share
     from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
 
+    require_share("--at-most", at_most)
     loaded = load_model(model, uncalibrated=uncalibrated)
     sides = sides_of(model, loaded.spec, settings)
     fitted_on = _maps_of(loaded, sides, sides.validation)
@@ -54,7 +56,7 @@ def area(
     settings: Settings = None,
     output: Annotated[Path | None, output_option("File to write. Default: area.json next to MODEL.")] = None,
     at_most: Annotated[
-        float, typer.Option(help="Bound on the chance that an area of a new patient lies outside its interval.")
+        float, typer.Option(help="Bound on the chance that any area of a new patient lies outside its interval.")
     ] = 0.1,
     uncalibrated: Uncalibrated = False,
     keys: Keys = False,
@@ -64,9 +66,11 @@ def area(
     Apply it with 'trustseg predict --area'. The bound is one over patients, and void under attack or shift.
     """
     from trustseg.deferral import fit_area_interval, save_area_interval
+    from trustseg.deferral.bounds import require_share
     from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
 
+    require_share("--at-most", at_most)
     loaded = load_model(model, uncalibrated=uncalibrated)
     sides = sides_of(model, loaded.spec, settings)
     fitted_on = _maps_of(loaded, sides, sides.validation)
@@ -108,7 +112,7 @@ def _print_control(control: "FalseNegativeControl", tested: dict[str, Any]) -> N
         shares = positive.group_by("patient", maintain_order=True).agg(pl.mean("false_negative_rate"))
         missed = bootstrap_mean(shares["false_negative_rate"], shares["patient"]) if len(shares) else None
         price = bootstrap_ratio(positive["set_px"], positive["mask_px"], positive["patient"]) if len(shares) else None
-        false = f"{np.mean(healthy['set_px'] / healthy['pixels']):.3f}" if len(healthy) else "no image"
+        false = f"{np.mean((healthy['set_px'] / healthy['pixels']).to_numpy()):.3f}" if len(healthy) else "no image"
         lines.append([words, *("undefined" if found is None else found.text(3) for found in (missed, price)), false])
     header = ("mask of the test images", "foreground missed", "area / reference", "area without foreground")
     print_table(header, lines, width=130)
@@ -116,6 +120,7 @@ def _print_control(control: "FalseNegativeControl", tested: dict[str, Any]) -> N
 
 def _print_interval(interval: "AreaInterval", tested: dict[str, Any]) -> None:
     """Print how often areas of the test images lie within their intervals, and how wide these are."""
+    import numpy as np
     import polars as pl
 
     from trustseg.deferral import apply_area_interval
@@ -126,6 +131,8 @@ def _print_interval(interval: "AreaInterval", tested: dict[str, Any]) -> None:
         error=(pl.col("predicted_px") - pl.col("mask_px")).abs() / pl.col("pixels"),
     )
     patients = table.group_by("patient", maintain_order=True).agg(pl.col("inside").all().cast(pl.Float64))
+    if (width := float(np.mean(table["width"].to_numpy()))) > 0.5:
+        note(f"the intervals span {width:.0%} of the image on average and say next to nothing; more patients may help")
     lines = [
         ["patients with all areas inside", bootstrap_mean(patients["inside"], patients["patient"]).text(3)],
         ["images with the area inside", bootstrap_mean(table["inside"].cast(pl.Float64), table["patient"]).text(3)],

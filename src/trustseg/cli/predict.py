@@ -153,9 +153,8 @@ def with_model(model: Path, choices: Choices) -> _Ready:
         device=device_of("auto"),
     )
     promises = [] if policy is None else [policy.statement, limits_of(policy)]
-    for fitted in (control, area):
-        if fitted is not None:
-            promises += [fitted.statement, *([] if ONLY_CLEAN in promises else [ONLY_CLEAN])]
+    if fitted := [each.statement for each in (control, area) if each is not None]:
+        promises = [*fitted, *promises, *([] if ONLY_CLEAN in promises else [ONLY_CLEAN])]
 
     def target() -> str | None:
         return None if (data := data_of_run(model)) is None else data.target
@@ -167,8 +166,8 @@ def _with_file(file: Path, choices: Choices) -> _Ready:
     """Return the model of an exported file, which has its own score and policy; refuse other choices."""
     if given := [f"--{name.replace('_', '-')}" for name, value in choices._asdict().items() if value]:
         raise ConfigError(
-            f"'{file}' has its own calibration, score and policy; remove {', '.join(given)}, or export the model again "
-            "with them"
+            f"'{file}' has its own calibration, score and policy; remove {', '.join(given)}; another calibration, "
+            "score or policy takes another export"
         )
 
     from trustseg.export import open_exported, predict_exported

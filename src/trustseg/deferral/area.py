@@ -9,15 +9,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
-from pydantic import TypeAdapter, ValidationError
+from numpy.typing import ArrayLike, NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from trustseg.deferral.bounds import SLACK, require_share, smallest_calibration
 from trustseg.deferral.conformal import checked_maps
-from trustseg.errors import DataError
+from trustseg.errors import DataError, first_problem
 from trustseg.files import read_json, write_json
 
 __all__ = ["AreaInterval", "apply_area_interval", "fit_area_interval", "load_area_interval", "save_area_interval"]
@@ -35,11 +36,12 @@ class AreaInterval:
         model: hash of the model.
     """
 
-    threshold: float
-    at_most: float
-    patients: int
-    images: int
+    threshold: Annotated[float, Field(strict=True, ge=0, le=0.5)]
+    at_most: Annotated[float, Field(strict=True, gt=0, lt=1)]
+    patients: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1)]
     model: str = ""
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def limits(self, probability: ArrayLike) -> tuple[int, int]:
         """Return the smallest and the largest area of one image, in pixels of its probability map."""
@@ -50,9 +52,9 @@ class AreaInterval:
     def statement(self) -> str:
         """The guarantee, in a sentence."""
         return (
-            f"The areas with foreground of all images of a new patient lie between those of probability > "
-            f"{1 - self.threshold:.6g} and >= {self.threshold:.6g}, but for a chance of at most {self.at_most:.3g} "
-            f"(over new patients and calibration sets, {self.patients} patients for calibration)."
+            "The areas with foreground of all images of a new patient lie between those of probability > "
+            f"{1 - self.threshold:.6g} and >= {self.threshold:.6g}, with a probability of at least "
+            f"{1 - self.at_most:.3g} (over new patients and calibration sets; {self.patients} calibration patients)."
         )
 
 
@@ -64,15 +66,12 @@ def save_area_interval(interval: AreaInterval, path: Path) -> None:
 def load_area_interval(path: Path) -> AreaInterval:
     """Return the interval in a JSON file; a DataError if it holds none."""
     try:
-        interval = TypeAdapter(AreaInterval).validate_python(read_json(path))
+        return TypeAdapter(AreaInterval).validate_python(read_json(path))
     except ValidationError as error:
-        raise DataError(f"'{path}' holds no interval of areas; write it with 'trustseg defer area'") from error
-    if not (0 <= interval.threshold <= 0.5 and 0 < interval.at_most < 1):
+        key, problem = first_problem(error)
         raise DataError(
-            f"'{path}' has threshold {interval.threshold:g} and at_most {interval.at_most:g}, expected numbers in "
-            "[0, 0.5] and (0, 1)"
-        )
-    return interval
+            f"'{path}' holds no interval of areas ({key}: {problem}); write it with 'trustseg defer area'"
+        ) from error
 
 
 def fit_area_interval(
@@ -90,9 +89,11 @@ def fit_area_interval(
 
     Args:
         probabilities: foreground probability of each image, any shape, in [0, 1].
-        masks: reference mask of each image, same shape, in {0, 1}, NaN where ignored; such pixels do not count.
+        masks: reference mask of each image, same shape, in {0, 1}, NaN where ignored; such pixels do not count, and an
+            image of nothing else is left out.
         patients: patient of each image.
         at_most: the bound, in (0, 1); a DataError if there are fewer than 1 / at_most - 1 patients.
+        model: hash of the model.
 
     Example:
         >>> fit_area_interval([[0.2, 0.6, 0.9]] * 4, [[0, 0, 1]] * 4, "abcd", at_most=0.2).threshold
@@ -102,11 +103,12 @@ def fit_area_interval(
     maps, inside, _ = checked_maps(probabilities, masks, patients)
     scores: dict[str, float] = {}
     for name, p, region in zip(map(str, patients), maps, inside, strict=True):
-        scores[name] = min(scores.get(name, 0.5), _largest_threshold(p[~np.isnan(p)], int(region.sum())))
+        if len(known := p[~np.isnan(p)]):
+            scores[name] = min(scores.get(name, 0.5), _largest_threshold(known, int(region.sum())))
     if len(scores) < (needed := smallest_calibration(at_most)):
         raise DataError(
-            f"there are {len(scores)} calibration patients, at least {needed} are needed for a bound of {at_most:.3g}; "
-            f"add patients or allow more than {1 / (len(scores) + 1):.3g}"
+            f"calibration patients: {len(scores)}, at least {needed} are needed for a bound of {at_most:.3g}; add "
+            f"patients or allow more than {1 / (len(scores) + 1):.3g}"
         )
     outside = math.floor((len(scores) + 1) * at_most + SLACK) - 1  # patients of calibration that may lie outside
     threshold = sorted(scores.values())[outside]
@@ -131,7 +133,7 @@ def apply_area_interval(
     return pl.DataFrame(rows, schema={"patient": pl.String, **kinds, "inside": pl.Boolean})
 
 
-def _largest_threshold(p: np.ndarray, area: int) -> float:
+def _largest_threshold(p: NDArray[np.floating], area: int) -> float:
     """Return the largest threshold whose interval holds an area, in [0, 1/2]."""
     falling = np.sort(p, axis=None)[::-1].astype(np.float64)
     above = 1 - falling[area] if area < len(falling) else 0.5  # so that no more than ``area`` values exceed it

@@ -212,6 +212,8 @@ def checked_maps(
             f"got {len(probabilities)} probability maps, {len(masks)} masks and {len(patients)} patients; give one of "
             "each for every image"
         )
+    if any(name is None or name == "" for name in patients):
+        raise DataError("an image has no patient; give each image the name of its patient")
     maps = [np.asarray(probability) for probability in probabilities]
     references = [np.asarray(mask) for mask in masks]
     for row, (probability, region) in enumerate(zip(maps, references, strict=True)):

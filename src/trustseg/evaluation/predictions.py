@@ -89,8 +89,8 @@ def _map_of(predictions: Mapping[str, NDArray[np.float32]], name: str) -> NDArra
     values = np.ascontiguousarray(predictions[name], np.float32)
     if values.ndim != 2 or not bool(((values >= 0) & (values <= 1)).all()):
         raise DataError(
-            f"the prediction of the case '{name}' is no map (H, W) of probabilities: it has the shape "
-            f"{values.shape} and NaN or values outside [0, 1]"
+            f"the prediction of the case '{name}' is no map (H, W) of probabilities in [0, 1]: it "
+            f"has the shape {values.shape} and values from {values.min():g} to {values.max():g}"
         )
     return values
 
