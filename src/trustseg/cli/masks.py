@@ -38,7 +38,7 @@ def masks(
     from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
 
-    require_share("--at-most", at_most)
+    require_share("at_most", at_most)
     loaded = load_model(model, uncalibrated=uncalibrated)
     sides = sides_of(model, loaded.spec, settings)
     fitted_on = _maps_of(loaded, sides, sides.validation)
@@ -70,7 +70,7 @@ def area(
     from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
 
-    require_share("--at-most", at_most)
+    require_share("at_most", at_most)
     loaded = load_model(model, uncalibrated=uncalibrated)
     sides = sides_of(model, loaded.spec, settings)
     fitted_on = _maps_of(loaded, sides, sides.validation)
