@@ -34,13 +34,9 @@ def masks(
     Apply it with 'trustseg predict --control'. The bound is an average over patients, and void under attack or shift.
     """
     from trustseg.deferral import fit_false_negative_control, save_control
-    from trustseg.deferral.bounds import require_share
-    from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
 
-    require_share("at_most", at_most)
-    loaded = load_model(model, uncalibrated=uncalibrated)
-    sides = sides_of(model, loaded.spec, settings)
+    loaded, sides = _load_for(at_most, model, settings, uncalibrated=uncalibrated)
     fitted_on = _maps_of(loaded, sides, sides.validation)
     control = fit_false_negative_control(**fitted_on, at_most=at_most, model=hash_of_model(loaded), adaptive=adaptive)
     file = output or home_of(model) / "control.json"
@@ -66,13 +62,9 @@ def area(
     Apply it with 'trustseg predict --area'. The bound is one over patients, and void under attack or shift.
     """
     from trustseg.deferral import fit_area_interval, save_area_interval
-    from trustseg.deferral.bounds import require_share
-    from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
 
-    require_share("at_most", at_most)
-    loaded = load_model(model, uncalibrated=uncalibrated)
-    sides = sides_of(model, loaded.spec, settings)
+    loaded, sides = _load_for(at_most, model, settings, uncalibrated=uncalibrated)
     fitted_on = _maps_of(loaded, sides, sides.validation)
     interval = fit_area_interval(**fitted_on, at_most=at_most, model=hash_of_model(loaded))
     file = output or home_of(model) / "area.json"
@@ -81,6 +73,18 @@ def area(
     say(interval.statement)
     say(ONLY_CLEAN)
     say(f"interval: {file}")
+
+
+def _load_for(
+    at_most: float, model: Path, settings: list[str] | None, *, uncalibrated: bool
+) -> "tuple[BeliefModel, Sides]":
+    """Return the model and its images, or refuse a bound before anything is predicted."""
+    from trustseg.deferral.bounds import require_share
+    from trustseg.evaluation import load_model
+
+    require_share("at_most", at_most)
+    loaded = load_model(model, uncalibrated=uncalibrated)
+    return loaded, sides_of(model, loaded.spec, settings)
 
 
 def _maps_of(model: "BeliefModel", sides: Sides, rows: "Indices") -> dict[str, Any]:
