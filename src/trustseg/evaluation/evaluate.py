@@ -71,16 +71,7 @@ def evaluate(
     populations = {name: population_of(path, pack) for name, path in config.populations.items()}
     conditions = conditions_of(config)
     images = [(pack, rows), *([] if calibration_rows is None else [(pack, calibration_rows)]), *populations.values()]
-    fingerprint = fingerprint_of(
-        model,
-        TABLES_VERSION,
-        asdict(model.spec),
-        [(each.digest, rows_of_pack.tolist()) for each, rows_of_pack in images],
-        list(config.populations),
-        config.model_dump(mode="json", exclude=_ELSEWHERE),
-        {"regime" if name == "selection" else name: value for name, value in labels.items()},  # its former name
-        seed,
-    )
+    fingerprint = _fingerprint(model, images, config, labels, seed)
     note, tables = folder / "evaluation.json", {table: folder / f"{table}.parquet" for table in TABLES}
     if is_finished(note, fingerprint, tables.values()):
         shutil.rmtree(folder / "parts", ignore_errors=True)  # left by a process that was killed while it tidied up
@@ -116,6 +107,26 @@ def evaluate(
     write_json(note, content | cost)
     shutil.rmtree(folder / "parts")
     return folder
+
+
+def _fingerprint(
+    model: BeliefModel,
+    images: Sequence[tuple[Pack, NDArray[np.int64]]],
+    config: EvaluationConfig,
+    labels: Mapping[str, str | int],
+    seed: int,
+) -> str:
+    """Return a hash of everything that the tables depend on."""
+    return fingerprint_of(
+        model,
+        TABLES_VERSION,
+        asdict(model.spec),
+        [(pack.digest, rows.tolist()) for pack, rows in images],
+        list(config.populations),
+        config.model_dump(mode="json", exclude=_ELSEWHERE),
+        {"regime" if name == "selection" else name: value for name, value in labels.items()},  # its former name
+        seed,
+    )
 
 
 def _part(parts: Path, condition: Condition, table: str) -> Path:
